@@ -1,0 +1,1 @@
+"""The services; each consumes events, decides, and publishes events."""

@@ -1,0 +1,1 @@
+"""What every service runs on: delivery, jobs, state, artifacts, health."""
