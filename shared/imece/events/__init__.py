@@ -1,0 +1,163 @@
+"""The event contracts: one class per event, the topic declared on the class.
+
+Names, keys and meaning are in the classes; topics, JSON Schemas, the AsyncAPI document and the
+README's table are generated from `EVENTS`.
+"""
+
+from __future__ import annotations
+
+from imece.events.audit import AuditRecorded
+from imece.events.base import Envelope, Event, Name, Topic, caused, derived_id, new
+from imece.events.feedback import (
+    Correction,
+    FeedbackDecided,
+    FeedbackRevoked,
+    FeedbackScored,
+    FeedbackSubmitted,
+    Rating,
+    Reason,
+    Thumb,
+    training_row,
+)
+from imece.events.judgements import (
+    JudgementCompleted,
+    JudgementRequested,
+    ReviewAnswered,
+    ReviewRequested,
+    Usage,
+)
+from imece.events.models import (
+    AdaptationRequested,
+    AdapterTainted,
+    AdapterTrained,
+    Check,
+    EvaluationCompleted,
+    EvaluationPlan,
+    EvaluationRequested,
+    Failure,
+    JobCancelRequested,
+    JobState,
+    LoraRecipe,
+    Metric,
+    ModelRef,
+    ModelTrained,
+    PretrainingRecipe,
+    Progress,
+    PromotionDecided,
+    State,
+    TrainingRequested,
+)
+from imece.events.records import (
+    DatasetPublished,
+    DatasetRef,
+    Document,
+    EvaluationCase,
+    Instruction,
+    LabelledExample,
+    PreferencePair,
+    Record,
+    RecordRejected,
+    RecordSubmitted,
+    Turn,
+)
+from imece.events.wire import Message, decode, encode
+
+SERVICES = ("ingest", "trainer", "adapter", "evaluator", "llm-judge", "feedback-guard")
+
+EVENTS: tuple[type[Event], ...] = (
+    RecordSubmitted,
+    RecordRejected,
+    DatasetPublished,
+    TrainingRequested,
+    AdaptationRequested,
+    JobCancelRequested,
+    JobState,
+    ModelTrained,
+    AdapterTrained,
+    AdapterTainted,
+    EvaluationRequested,
+    EvaluationCompleted,
+    JudgementRequested,
+    JudgementCompleted,
+    ReviewRequested,
+    ReviewAnswered,
+    PromotionDecided,
+    FeedbackSubmitted,
+    FeedbackScored,
+    FeedbackDecided,
+    FeedbackRevoked,
+    AuditRecorded,
+)
+
+
+def dead_topic(service: str) -> Topic:
+    """Return the dead-letter topic of a service: original bytes, nothing decoded."""
+    return Topic(f"imece.{service}.dead.v1", "original", (service,), ("operator",), 1, 90)
+
+
+def topics() -> tuple[Topic, ...]:
+    """Return every topic of the system, dead letters included."""
+    return tuple(kind.topic for kind in EVENTS) + tuple(dead_topic(name) for name in SERVICES)
+
+
+__all__ = [
+    "EVENTS",
+    "SERVICES",
+    "AdaptationRequested",
+    "AdapterTainted",
+    "AdapterTrained",
+    "AuditRecorded",
+    "Check",
+    "Correction",
+    "DatasetPublished",
+    "DatasetRef",
+    "Document",
+    "Envelope",
+    "EvaluationCase",
+    "EvaluationCompleted",
+    "EvaluationPlan",
+    "EvaluationRequested",
+    "Event",
+    "Failure",
+    "FeedbackDecided",
+    "FeedbackRevoked",
+    "FeedbackScored",
+    "FeedbackSubmitted",
+    "Instruction",
+    "JobCancelRequested",
+    "JobState",
+    "JudgementCompleted",
+    "JudgementRequested",
+    "LabelledExample",
+    "LoraRecipe",
+    "Message",
+    "Metric",
+    "ModelRef",
+    "ModelTrained",
+    "Name",
+    "PreferencePair",
+    "PretrainingRecipe",
+    "Progress",
+    "PromotionDecided",
+    "Rating",
+    "Reason",
+    "Record",
+    "RecordRejected",
+    "RecordSubmitted",
+    "ReviewAnswered",
+    "ReviewRequested",
+    "State",
+    "Thumb",
+    "Topic",
+    "TrainingRequested",
+    "Turn",
+    "Usage",
+    "caused",
+    "dead_topic",
+    "decode",
+    "derived_id",
+    "encode",
+    "new",
+    "topics",
+    "training_row",
+]

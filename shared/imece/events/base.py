@@ -1,0 +1,121 @@
+"""What every event is: a frozen pydantic model that knows its topic, in a CloudEvents envelope."""
+
+from __future__ import annotations
+
+import unicodedata
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+NAMESPACE = uuid.UUID("6f1d6a0c-3d6e-5a0e-9a55-1f0f6f3f2b11")
+MAX_BYTES = 256 * 1024
+BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def _plain(text: str) -> str:
+    """Refuse NUL and other controls, lone surrogates and bidi overrides."""
+    for character in text:
+        if character in BIDI_CONTROLS:
+            raise PydanticCustomError(
+                "bidi_character",
+                "contains the bidirectional control U+{code}; remove it",
+                {"code": f"{ord(character):04X}"},
+            )
+        if unicodedata.category(character) in {"Cc", "Cs"} and character not in "\t\n\r":
+            raise PydanticCustomError(
+                "control_character",
+                "contains the control character U+{code}; remove it",
+                {"code": f"{ord(character):04X}"},
+            )
+    return text
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", _plain(text))
+
+
+Text = Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(_composed)]
+"""Text for people or models, NFC-normalised, without control characters or bidi overrides."""
+ShortText = Annotated[str, Field(max_length=2_000), AfterValidator(_composed)]
+Name = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=r"^[\w.:@/+-]+$"), AfterValidator(_composed)
+]
+"""An identifier: letters, digits and ``_ . : @ / + -``."""
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class Part(BaseModel):
+    """A frozen piece of an event; unknown fields are an error for whoever builds one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """How one topic is laid out; everything generated (topics, AsyncAPI, docs) comes from here."""
+
+    name: str
+    key: str
+    """The field of the event whose order matters; its value is the record key."""
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    partitions: int = 6
+    retention_days: int = 30
+    compacted: bool = False
+    public: bool = False
+    """Upstream systems write or read it; structured CloudEvents are accepted too."""
+
+    @property
+    def major(self) -> int:
+        """The major version at the end of the name."""
+        return int(self.name.rpartition(".v")[2])
+
+
+class Event(Part):
+    """Base of all events; `topic` says where it lives."""
+
+    topic: ClassVar[Topic]
+
+    @property
+    def key(self) -> str:
+        """The ordering key: the value of the field that the topic names."""
+        return str(getattr(self, self.topic.key))
+
+
+E = TypeVar("E", bound=Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope(Generic[E]):
+    """An event with its CloudEvents attributes; `(source, id)` identifies it, also when resent."""
+
+    data: E
+    id: str
+    source: str
+    time: datetime
+    traceparent: str | None = None
+
+
+def new(data: E, source: str, id: str | None = None) -> Envelope[E]:
+    """Wrap `data` as a new event of `source`; without `id` a fresh one is made."""
+    return Envelope(data, id or str(uuid.uuid4()), source, datetime.now(UTC))
+
+
+def caused(data: E, source: str, cause: Envelope[Event], part: str = "") -> Envelope[E]:
+    """Wrap `data` as the consequence of `cause`: the same cause and `part` give the same id.
+
+    That is what makes redelivery harmless: handling `cause` twice publishes one event twice,
+    and readers drop the second by its id.
+    """
+    id = derived_id(cause.source, cause.id, data.topic.name, part)
+    return Envelope(data, id, source, datetime.now(UTC), cause.traceparent)
+
+
+def derived_id(*parts: object) -> str:
+    """Return a uuid5 over `parts`; equal parts give equal ids on every machine."""
+    return str(uuid.uuid5(NAMESPACE, "\x1f".join(str(part) for part in parts)))

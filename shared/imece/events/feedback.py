@@ -1,0 +1,157 @@
+"""Feedback from users, and what the guard decided about it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from imece.events.base import Count, Event, Name, Part, ShortText, Text, Topic
+from imece.events.records import Instruction, PreferencePair
+
+
+class Thumb(Part):
+    """Up or down on the answer that was shown."""
+
+    kind: Literal["thumb"] = "thumb"
+    up: bool
+
+
+class Rating(Part):
+    """One to five stars for the answer that was shown."""
+
+    kind: Literal["rating"] = "rating"
+    stars: Annotated[int, Field(ge=1, le=5)]
+
+
+class Correction(Part):
+    """What the answer should have been."""
+
+    kind: Literal["correction"] = "correction"
+    text: Text
+
+
+Signal = Annotated[Thumb | Rating | Correction, Field(discriminator="kind")]
+
+
+class FeedbackSubmitted(Event):
+    """One user's reaction to one answer; at most one stands per (user, response)."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.feedback.submitted.v1",
+        "user",
+        ("upstream",),
+        ("feedback-guard",),
+        12,
+        public=True,
+    )
+    user: Name
+    response: Name
+    """Id of the answer that the user saw."""
+    prompt: Text
+    answer: Text
+    """The answer as it was shown."""
+    signal: Signal
+    comment: ShortText = ""
+    model: Name = "unknown"
+    record_set: Name = "feedback"
+    """Data set that accepted feedback goes to."""
+    tenant: Name = "default"
+    device: Name | None = None
+    account_created: AwareDatetime | None = None
+
+
+class Reason(Part):
+    """One reason of a decision: a stable code, its weight in nats (positive: poison)."""
+
+    code: Name
+    nats: float = 0
+    detail: ShortText = ""
+
+
+class FeedbackScored(Event):
+    """Stage one's findings about one feedback event, keyed by claim for stage two (private)."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.feedback.scored.v1", "claim", ("feedback-guard",), ("feedback-guard",), 12
+    )
+    claim: Name
+    """Hash of (tenant, question); all paraphrases of a question share it."""
+    answer: ShortText
+    """Canonical form of the answer that this feedback votes for (or against, see `stance`)."""
+    stance: Literal[-1, 1]
+    feedback: FeedbackSubmitted
+    feedback_id: str
+    feedback_source: str
+    submitted: AwareDatetime
+    trust: float
+    """Log-odds that this user is right on such claims, before this event."""
+    reasons: tuple[Reason, ...] = ()
+    signature: tuple[int, ...] = ()
+    """MinHash of what the user wants changed."""
+    hard: Name | None = None
+    """Reason code of a rejection that no evidence can heal."""
+
+
+class FeedbackDecided(Event):
+    """The guard's verdict; accepted feedback carries the training row that it becomes."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.feedback.decided.v1",
+        "feedback",
+        ("feedback-guard",),
+        ("ingest", "upstream"),
+        12,
+        365,
+        public=True,
+    )
+    feedback: str
+    feedback_source: str
+    user: Name
+    claim: Name | None = None
+    verdict: Literal["accept", "quarantine", "reject"]
+    reasons: tuple[Reason, ...]
+    score: float
+    """Log-odds that the feedback is poison; the sum of the reasons' nats."""
+    version: Count = 1
+    """Later versions replace earlier ones, when quarantine resolves."""
+    policy: Name
+    record_set: Name
+    row: Annotated[Instruction | PreferencePair, Field(discriminator="kind")] | None = None
+
+    @model_validator(mode="after")
+    def _only_accepted_train(self) -> FeedbackDecided:
+        if self.row is not None and self.verdict != "accept":
+            raise ValueError("only accepted feedback carries a row")
+        return self
+
+
+class FeedbackRevoked(Event):
+    """Accepted feedback that must leave all data sets."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.feedback.revoked.v1",
+        "feedback",
+        ("feedback-guard",),
+        ("ingest", "upstream"),
+        12,
+        365,
+        public=True,
+    )
+    feedback: str
+    feedback_source: str
+    version: Count
+    reason: Name
+    by: Name
+
+
+def training_row(feedback: FeedbackSubmitted) -> Instruction | None:
+    """Return the instruction that this feedback teaches, or None when it teaches none by itself.
+
+    A correction teaches its text; a thumb up, or four or five stars, teaches the answer shown.
+    """
+    signal = feedback.signal
+    if isinstance(signal, Correction):
+        return Instruction(prompt=feedback.prompt, response=signal.text)
+    praised = signal.up if isinstance(signal, Thumb) else signal.stars >= 4
+    return Instruction(prompt=feedback.prompt, response=feedback.answer) if praised else None

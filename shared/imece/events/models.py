@@ -1,0 +1,281 @@
+"""Jobs that make models, what they made, how it was evaluated, and what was promoted."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AwareDatetime, Field
+
+from imece.events.base import Count, Digest, Event, Name, Part, ShortText, Text, Topic
+from imece.events.records import DatasetRef
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+Score = Annotated[float, Field(ge=0, le=1)]
+
+
+class ModelRef(Part):
+    """A base model by source URI, or a base plus an adapter by artifact URI."""
+
+    name: Name
+    base: ShortText
+    base_digest: Digest | None = None
+    adapter: ShortText | None = None
+    adapter_digest: Digest | None = None
+
+
+class PretrainingRecipe(Part):
+    """A tiny to small Llama-style causal LM trained from scratch with its own BPE tokenizer."""
+
+    vocabulary: Annotated[int, Field(ge=300, le=200_000)] = 2048
+    layers: Annotated[int, Field(ge=1, le=128)] = 4
+    hidden: Annotated[int, Field(ge=16, le=16_384)] = 128
+    heads: Annotated[int, Field(ge=1, le=128)] = 4
+    context: Annotated[int, Field(ge=16, le=131_072)] = 128
+    steps: Annotated[int, Field(ge=1, le=10_000_000)] = 200
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 16
+    learning_rate: Rate = 3e-3
+    warmup: Score = 0.1
+    seed: Count = 0
+
+
+class LoraRecipe(Part):
+    """LoRA supervised fine-tuning; the loss is taken on the response only."""
+
+    method: Literal["lora"] = "lora"
+    rank: Annotated[int, Field(ge=1, le=1024)] = 8
+    alpha: Annotated[float, Field(gt=0, le=4096)] = 16
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0
+    learning_rate: Rate = 2e-3
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 1
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 16
+    warmup: Score = 0.1
+    max_length: Annotated[int, Field(ge=8, le=1_000_000)] = 512
+    seed: Count = 0
+
+
+class EvaluationPlan(Part):
+    """What to test a trained model on and against; the gate decides when `decide` is set."""
+
+    suites: Annotated[tuple[DatasetRef, ...], Field(min_length=1)]
+    baseline: ModelRef | None = None
+    decide: bool = True
+    judge_items: Annotated[int, Field(ge=0, le=10_000)] = 0
+
+
+class TrainingRequested(Event):
+    """Train `model` from scratch on documents."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.training.requested.v1", "model", ("upstream",), ("trainer",), 3, public=True
+    )
+    model: Name
+    datasets: Annotated[tuple[DatasetRef, ...], Field(min_length=1)]
+    recipe: PretrainingRecipe = PretrainingRecipe()
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    timeout_seconds: Annotated[int, Field(ge=1, le=30 * 86400)] = 86400
+
+
+class AdaptationRequested(Event):
+    """Fine-tune `base` on the training rows of data sets; the result is named `model`."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.adaptation.requested.v1", "model", ("upstream",), ("adapter",), 3, public=True
+    )
+    model: Name
+    base: ShortText
+    datasets: Annotated[tuple[DatasetRef, ...], Field(min_length=1)]
+    recipe: LoraRecipe = LoraRecipe()
+    evaluation: EvaluationPlan | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    timeout_seconds: Annotated[int, Field(ge=1, le=30 * 86400)] = 86400
+
+
+class JobCancelRequested(Event):
+    """Stop a job; it checkpoints and ends as cancelled."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.job.cancel-requested.v1",
+        "job",
+        ("upstream",),
+        ("trainer", "adapter", "evaluator"),
+        1,
+        public=True,
+    )
+    job: Name
+    by: Name = "unknown"
+
+
+class Progress(Part):
+    """How far a job is; `seconds` is the wall time of this attempt."""
+
+    step: Count
+    steps: Count
+    loss: float | None = None
+    rate: float | None = None
+    """Rows or tokens a second, as `unit` says."""
+    unit: ShortText = "rows"
+    seconds: float = 0
+    eta_seconds: float | None = None
+
+
+class Failure(Part):
+    """Why something failed: a stable code and a sentence."""
+
+    reason: Name
+    message: ShortText
+
+
+State = Literal["queued", "running", "cancelling", "cancelled", "retry-wait", "succeeded", "failed"]
+
+
+class JobState(Event):
+    """The newest state of a job; the topic is compacted by job."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.job.state.v1",
+        "job",
+        ("trainer", "adapter", "evaluator"),
+        ("upstream",),
+        compacted=True,
+        public=True,
+    )
+    job: Name
+    kind: Literal["training", "adaptation", "evaluation"]
+    service: Name
+    model: Name
+    state: State
+    version: Count
+    attempt: Count = 0
+    progress: Progress | None = None
+    failure: Failure | None = None
+    at: AwareDatetime
+
+
+class ModelTrained(Event):
+    """A model trained from scratch, as a folder of safetensors."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.model.trained.v1",
+        "model",
+        ("trainer",),
+        ("evaluator", "upstream"),
+        3,
+        365,
+        public=True,
+    )
+    model: Name
+    job: Name
+    uri: ShortText
+    digest: Digest
+    datasets: tuple[DatasetRef, ...]
+    recipe: PretrainingRecipe
+    metrics: dict[str, float]
+    losses: tuple[tuple[int, float], ...] = ()
+
+
+class AdapterTrained(Event):
+    """An adapter for a base model, as a folder of safetensors with its manifest."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.adapter.trained.v1",
+        "model",
+        ("adapter",),
+        ("evaluator", "upstream"),
+        3,
+        365,
+        public=True,
+    )
+    model: Name
+    job: Name
+    ref: ModelRef
+    datasets: tuple[DatasetRef, ...]
+    recipe: LoraRecipe
+    metrics: dict[str, float]
+    losses: tuple[tuple[int, float], ...] = ()
+    """(step, loss) pairs, thinned to at most 200."""
+    evaluation: EvaluationPlan | None = None
+
+
+class AdapterTainted(Event):
+    """An adapter was trained on rows that have been revoked since."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.adapter.tainted.v1",
+        "model",
+        ("ingest",),
+        ("adapter", "evaluator", "upstream"),
+        3,
+        365,
+    )
+    model: Name
+    adapter_digest: Digest
+    datasets: tuple[DatasetRef, ...]
+    revoked: Count
+
+
+class EvaluationRequested(Event):
+    """Test a model by a plan; without a baseline and decision it is only measured."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.evaluation.requested.v1", "model", ("upstream",), ("evaluator",), 3, public=True
+    )
+    model: Name
+    ref: ModelRef
+    plan: EvaluationPlan
+
+
+class Metric(Part):
+    """One figure over `n` items with its 95 % interval; `name` is the metric's signature."""
+
+    slice: Name
+    name: ShortText
+    value: float
+    n: Count
+    low: float
+    high: float
+
+
+class EvaluationCompleted(Event):
+    """The figures of one evaluation; per-item answers lie at `items` (JSON lines)."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.evaluation.completed.v1", "model", ("evaluator",), ("upstream",), 3, 365, public=True
+    )
+    model: Name
+    evaluation: Name
+    ref: ModelRef
+    suites: tuple[DatasetRef, ...]
+    metrics: tuple[Metric, ...]
+    items: ShortText
+    items_digest: Digest
+    failure: Failure | None = None
+
+
+class Check(Part):
+    """One test of the gate with its numbers."""
+
+    name: Name
+    outcome: Literal["passed", "failed", "inconclusive"]
+    detail: Text
+    numbers: dict[str, float] = Field(default_factory=dict)
+
+
+class PromotionDecided(Event):
+    """The gate's verdict on a candidate; `champion` is the model to serve from now on."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.promotion.decided.v1",
+        "model",
+        ("evaluator",),
+        ("adapter", "upstream"),
+        1,
+        3650,
+        public=True,
+    )
+    model: Name
+    evaluation: Name
+    verdict: Literal["promote", "reject", "inconclusive"]
+    checks: tuple[Check, ...]
+    candidate: ModelRef
+    champion: ModelRef
+    policy: Name

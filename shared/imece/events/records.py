@@ -1,0 +1,136 @@
+"""Records that upstream publishes, and the data set versions that ingest makes of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from imece.events.base import Count, Digest, Event, Name, Part, ShortText, Text, Topic
+
+
+class Document(Part):
+    """Plain text for pre-training."""
+
+    kind: Literal["document"] = "document"
+    text: Text
+
+
+class Turn(Part):
+    """One message of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Text
+
+
+class Instruction(Part):
+    """A prompt and the response to learn; `history` holds earlier turns."""
+
+    kind: Literal["instruction"] = "instruction"
+    prompt: Text
+    response: Text
+    history: tuple[Turn, ...] = ()
+
+
+class LabelledExample(Part):
+    """A text and its class."""
+
+    kind: Literal["labelled"] = "labelled"
+    text: Text
+    label: ShortText
+
+
+class PreferencePair(Part):
+    """Two responses to one prompt, the better one named."""
+
+    kind: Literal["preference"] = "preference"
+    prompt: Text
+    chosen: Text
+    rejected: Text
+
+    @model_validator(mode="after")
+    def _differ(self) -> PreferencePair:
+        if self.chosen == self.rejected:
+            raise ValueError("chosen and rejected are the same text")
+        return self
+
+
+class EvaluationCase(Part):
+    """A question with its right answers; `guard` marks a probe that must not break."""
+
+    kind: Literal["evaluation-case"] = "evaluation-case"
+    prompt: Text
+    expected: Annotated[tuple[Text, ...], Field(min_length=1)]
+    slice: Name = "all"
+    guard: bool = False
+    free_form: bool = False
+    """Judged pairwise by llm-judge too, beyond the exact answer."""
+
+
+Record = Annotated[
+    Document | Instruction | LabelledExample | PreferencePair | EvaluationCase,
+    Field(discriminator="kind"),
+]
+
+
+class RecordSubmitted(Event):
+    """One record for a record set; `ends_set` closes a data set version without waiting."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.record.submitted.v1", "record_set", ("upstream",), ("ingest",), public=True
+    )
+    record_set: Name
+    record: Record | None = None
+    ends_set: bool = False
+    license: ShortText = ""
+    origin: ShortText = ""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> RecordSubmitted:
+        if self.record is None and not self.ends_set:
+            raise ValueError("record is missing (only ends_set may come without one)")
+        return self
+
+
+class RecordRejected(Event):
+    """A record that ingest did not take, and why."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.record.rejected.v1", "record_set", ("ingest",), ("upstream",), public=True
+    )
+    record_set: Name
+    event_id: str
+    event_source: str
+    reason: Name
+    message: ShortText
+    pointer: ShortText = ""
+
+
+class DatasetRef(Part):
+    """A data set version: `digest` is the hash of its manifest, `uri` where that lies."""
+
+    dataset: Name
+    version: Annotated[int, Field(ge=1)]
+    digest: Digest
+    uri: ShortText
+
+
+class DatasetPublished(Event):
+    """A new version; it holds all rows of its parent plus `added` new ones."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.dataset.published.v1",
+        "dataset",
+        ("ingest",),
+        ("trainer", "adapter", "evaluator", "upstream"),
+        partitions=3,
+        retention_days=365,
+        public=True,
+    )
+    dataset: Name
+    ref: DatasetRef
+    parent: Digest | None = None
+    rows: Count
+    added: Count
+    kinds: dict[str, Count]
+    splits: dict[str, Count]
