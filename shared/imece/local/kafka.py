@@ -219,20 +219,19 @@ def _ports(before: Broker | None, port: int | None) -> Broker:
     """Choose the ports: the asked one, else those of the last time, else free ones."""
     if port is not None and not _free(port):
         raise ConfigError(f"port {port} on 127.0.0.1 is taken by another process")
-    wanted = [port or (before.port if before else 0), before.controller_port if before else 0]
-    chosen: list[int] = []
-    for number in wanted:
-        keep = number > 0 and number not in chosen and _free(number)
-        chosen.append(number if keep else _any_port(chosen))
-    return Broker(*chosen)
+    mine = _usable(port or (before.port if before else 0), taken=0)
+    return Broker(mine, _usable(before.controller_port if before else 0, taken=mine))
 
 
-def _any_port(taken: list[int]) -> int:
-    """Pick below the range of outgoing connections, where a client that retries against a
-    stopped broker could be given the broker's own port.
+def _usable(wanted: int, taken: int) -> int:
+    """Keep the wanted port where it is free, else pick one.
+
+    Picked below the range of outgoing connections: there a client that retries against a
+    stopped broker can be given the broker's own port and keep it from coming back.
     """
     tries = (random.randrange(20_000, 32_000) for _ in range(1000))
-    return next(number for number in tries if number not in taken and _free(number))
+    usable = (port for port in (wanted, *tries) if port not in (0, taken) and _free(port))
+    return next(usable)
 
 
 def _free(port: int) -> bool:

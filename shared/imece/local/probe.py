@@ -48,4 +48,4 @@ def parse(body: bytes) -> int | None:
 
 def _skip_string(body: bytes, at: int) -> int:
     (length,) = struct.unpack_from(">h", body, at)
-    return at + 2 + max(length, 0)
+    return at + 2 + max(int(length), 0)

@@ -1,0 +1,1 @@
+"""The `imece` command: one module per group of commands."""
