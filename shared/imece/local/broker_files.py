@@ -8,7 +8,8 @@ from imece.errors import ConfigError
 
 # One node plays both roles. The second half keeps it small and quick: partition counts of the
 # internal topics are fixed at first use; the cleaner's buffer defaults to 128 MiB of heap; the
-# offsets of a group that is scaled to zero must outlive a holiday (the default is 7 days).
+# offsets of a group that is scaled to zero must outlive a holiday (the default is 7 days). A
+# killed broker may come back only after the session of its former self: 9 s unless we say less.
 _FIXED = """\
 process.roles=broker,controller
 node.id=1
@@ -23,6 +24,8 @@ auto.create.topics.enable=false
 offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=1
 share.coordinator.state.topic.num.partitions=1
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=1000
 group.initial.rebalance.delay.ms=0
 num.network.threads=2
 num.io.threads=2
@@ -46,6 +49,8 @@ appender.file.policies.size.type=SizeBasedTriggeringPolicy
 appender.file.policies.size.size=10MB
 appender.file.strategy.type=DefaultRolloverStrategy
 appender.file.strategy.max=3
+logger.config.name=org.apache.kafka.common.config
+logger.config.level=warn
 rootLogger.level=info
 rootLogger.appenderRef.file.ref=file
 """

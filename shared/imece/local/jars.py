@@ -74,7 +74,12 @@ def verify(libs: Path, jars: list[Jar], advice: str) -> None:
 
 def _fetch_into(libs: Path, jars: list[Jar], java: Java, say: Say) -> None:
     """Fetch beside the target and rename at the end, so that nobody ever sees half of it."""
-    libs.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        libs.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write in {libs.parent} ({error.strerror}): set IMECE_CACHE"
+        ) from error
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=libs.parent) as scratch:
         fresh = Path(scratch) / "libs"
         if mvn := shutil.which("mvn"):

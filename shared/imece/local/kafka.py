@@ -77,6 +77,7 @@ def start(
                 )
             _wait(before, folder, timeout)
             return before
+        (folder / "tmp").mkdir(exist_ok=True)
         runtime = find_java(java)
         libs = ensure_jars(cache.absolute(), runtime, say)
         broker = replace(_ports(before, port), java=str(runtime.path))
@@ -177,23 +178,29 @@ def _spawn(command: list[str], out: Path) -> int:
 def _format(folder: Path, libs: Path, java: Java, broker: Broker, say: Say) -> None:
     """Write the properties for these ports and, once, the storage: `data` exists = formatted."""
     data, fresh = folder / "data", folder / "data.new"
-    (folder / "tmp").mkdir(exist_ok=True)
     if not data.exists():
         say("formatting the storage of Kafka")
         shutil.rmtree(fresh, ignore_errors=True)
         properties = broker_files.write(folder, fresh, broker.port, broker.controller_port)
+        # With "=", since an id may begin with a dash, which the tool would take for an option.
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        format_it = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster]
-        command = _java(folder, libs, java, ["-Xmx128m"], [*format_it, "-c", str(properties)])
+        tool = ["kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={cluster}"]
+        _run(_java(folder, libs, java, ["-Xmx128m"], [*tool, "--config", str(properties)]), folder)
+        fresh.rename(data)
+    broker_files.write(folder, data, broker.port, broker.controller_port)
+
+
+def _run(command: list[str], folder: Path) -> None:
+    try:
         run = subprocess.run(
             command, env=_environment(), stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-        if run.returncode != 0:
-            words = "\n".join((run.stdout + run.stderr).splitlines()[-_LOG_LINES:])
-            raise UnavailableError(f"cannot format the storage of Kafka in {folder}:\n{words}")
-        fresh.rename(data)
-    broker_files.write(folder, data, broker.port, broker.controller_port)
+    except subprocess.TimeoutExpired as error:
+        raise UnavailableError(f"formatting {folder} took more than 60 s: try again") from error
+    if run.returncode != 0:
+        words = "\n".join((run.stdout + run.stderr).splitlines()[-_LOG_LINES:])
+        raise UnavailableError(f"cannot format the storage of Kafka in {folder}:\n{words}")
 
 
 def _wait(broker: Broker, folder: Path, timeout: float) -> None:
@@ -247,8 +254,14 @@ def _free(port: int) -> bool:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """One start or stop at a time per home; the kernel frees the lock of a killed process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write in {folder} ({error.strerror}): set IMECE_HOME to a folder of yours"
+        ) from error
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 
+from imece.errors import ConfigError
+
 # api key 3 (Metadata), version 1, correlation id 1, client id "imece", no topics
 _REQUEST = struct.pack(">hhih5si", 3, 1, 1, 5, b"imece", 0)
 
@@ -12,9 +14,12 @@ _REQUEST = struct.pack(">hhih5si", 3, 1, 1, 5, b"imece", 0)
 def controller(address: str, timeout: float = 2.0) -> int | None:
     """Return the id of the controller at ``host:port``, or None while there is no answer yet.
 
-    None also stands for a cluster that answers but has no controller or no live broker.
+    None also stands for a cluster that answers but has no controller or no live broker. Raises
+    ConfigError for what is not an address.
     """
     host, _, port = address.rpartition(":")
+    if not (host and port.isascii() and port.isdigit() and int(port) < 65_536):
+        raise ConfigError(f"{address!r} is no address of Kafka: write host:port (IMECE_KAFKA)")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout) as connection:
             connection.settimeout(timeout)

@@ -15,8 +15,6 @@ def started(pid: int) -> str | None:
 
     The pair (pid, mark) never comes twice on one machine, a pid alone does.
     """
-    with contextlib.suppress(ChildProcessError):  # not ours to reap, or reaped before
-        os.waitpid(pid, os.WNOHANG)
     if not Path("/proc/self/stat").exists():
         return _started_by_ps(pid)
     try:
@@ -43,6 +41,8 @@ def end(pid: int, mark: str, grace: float) -> bool:
     if not _gone(pid, mark, grace):
         _signal(pid, signal.SIGKILL)
         _gone(pid, mark, 10)
+    with contextlib.suppress(ChildProcessError):  # only a child of ours is ours to reap
+        os.waitpid(pid, os.WNOHANG)
     return True
 
 
