@@ -6,7 +6,7 @@ import unicodedata
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -106,7 +106,7 @@ def new(data: E, source: str, id: str | None = None) -> Envelope[E]:
     return Envelope(data, id or str(uuid.uuid4()), source, datetime.now(UTC))
 
 
-def caused(data: E, source: str, cause: Envelope[Event], part: str = "") -> Envelope[E]:
+def caused(data: E, source: str, cause: Envelope[Any], part: str = "") -> Envelope[E]:
     """Wrap `data` as the consequence of `cause`: the same cause and `part` give the same id.
 
     That is what makes redelivery harmless: handling `cause` twice publishes one event twice,

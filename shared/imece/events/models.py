@@ -180,7 +180,7 @@ class AdapterTrained(Event):
         "imece.adapter.trained.v1",
         "model",
         ("adapter",),
-        ("evaluator", "upstream"),
+        ("evaluator", "ingest", "upstream"),
         3,
         365,
         public=True,
