@@ -1,0 +1,182 @@
+"""State in SQLite (one file a service) or PostgreSQL (one schema a service), by URL."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.schema import CreateSchema
+
+from imece.errors import ConfigError, UnavailableError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_BUSY_SECONDS = 30
+_ROWS_A_STATEMENT = 500
+
+
+class Database:
+    """One service's tables. `run` executes a function of a connection as one transaction."""
+
+    def __init__(self, url: str, metadata: MetaData, schema: str) -> None:
+        """Remember where; nothing is opened before `open`."""
+        self.url = url
+        self.metadata = metadata
+        self.schema = schema.replace("-", "_")
+        self._engine: Engine | None = None
+        self._thread: ThreadPoolExecutor | None = None
+
+    async def open(self) -> None:
+        """Connect and create missing tables; `UnavailableError` when the server does not answer."""
+        self._thread = ThreadPoolExecutor(1, f"database-{self.schema}")
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._connect)
+
+    async def close(self) -> None:
+        """Finish the running transaction, then disconnect."""
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.shutdown)
+        if self._engine is not None:
+            self._engine.dispose()
+        self._engine = self._thread = None
+
+    async def __aenter__(self) -> Database:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def run(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``work(connection, …)`` in one transaction on the database thread."""
+        if self._thread is None:
+            raise ConfigError(f"the database of {self.schema} is not open")
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, lambda: self.transact(work, *args, **kwargs)
+        )
+
+    def transact(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``work(connection, …)`` in one transaction here; `UnavailableError` to try again."""
+        if self._engine is None:
+            self._connect()
+        assert self._engine is not None
+        try:
+            with self._engine.begin() as connection:
+                return work(connection, *args, **kwargs)
+        except (OperationalError, sqlite3.OperationalError) as error:
+            raise UnavailableError(f"database {self._safe_url()}: {_cause(error)}") from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise UnavailableError(f"database {self._safe_url()}: {_cause(error)}") from error
+            raise
+
+    def _connect(self) -> None:
+        if self._engine is not None:
+            return
+        engine = _engine(self.url, self.schema)
+        try:
+            with engine.begin() as connection:
+                if connection.dialect.name == "postgresql":
+                    # Two replicas may start at once; the lock ends with the transaction.
+                    connection.execute(text("SELECT pg_advisory_xact_lock(5016241)"))
+                    connection.execute(CreateSchema(self.schema, if_not_exists=True))
+                self.metadata.create_all(connection)
+        except (OperationalError, sqlite3.OperationalError) as error:
+            engine.dispose()
+            raise UnavailableError(f"database {self._safe_url()}: {_cause(error)}") from error
+        self._engine = engine
+
+    def _safe_url(self) -> str:
+        return make_url(self.url).render_as_string(hide_password=True)
+
+
+def _engine(url: str, schema: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        options = {"options": f"-csearch_path={schema}", "connect_timeout": 10}
+        return create_engine(parsed, connect_args=options, pool_pre_ping=True)
+    if parsed.get_backend_name() != "sqlite":
+        raise ConfigError(f"IMECE_DATABASE: {parsed.get_backend_name()} is not supported")
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        parsed, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False}
+    )
+    event.listen(engine, "connect", _sqlite_connect)
+    event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    # Take the write lock at once: a read that later writes could not wait for it.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def insert_new(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, returning: str = ""
+) -> list[Any]:
+    """Insert the rows whose unique keys are free; the first write wins.
+
+    Returns the values of column `returning` of the rows that were inserted (empty without it).
+    """
+    if not returning:
+        _execute_many(connection, _insert(connection)(table).on_conflict_do_nothing(), rows)
+        return []
+    inserted: list[Any] = []
+    for chunk in _chunks(rows):
+        statement = _insert(connection)(table).values(list(chunk)).on_conflict_do_nothing()
+        inserted.extend(connection.execute(statement.returning(table.c[returning])).scalars())
+    return inserted
+
+
+def upsert(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], key: Sequence[str]
+) -> None:
+    """Insert the rows, or replace all their other columns where `key` is taken."""
+    if not rows:
+        return
+    statement = _insert(connection)(table)
+    others = {name: statement.excluded[name] for name in rows[0] if name not in key}
+    if others:
+        statement = statement.on_conflict_do_update(index_elements=list(key), set_=others)
+    else:
+        statement = statement.on_conflict_do_nothing()
+    _execute_many(connection, statement, rows)
+
+
+def _execute_many(
+    connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    # One statement with many parameter sets compiles once; many VALUES compile 20 times longer.
+    if rows:
+        connection.execute(statement, [dict(row) for row in rows])
+
+
+def _insert(connection: Connection) -> Any:
+    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+
+
+def _chunks(rows: Sequence[Mapping[str, Any]]) -> list[Sequence[Mapping[str, Any]]]:
+    return [rows[i : i + _ROWS_A_STATEMENT] for i in range(0, len(rows), _ROWS_A_STATEMENT)]
+
+
+def _cause(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error).strip().split("\n")[0]
