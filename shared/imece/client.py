@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaError
-from aiokafka.structs import ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.structs import ConsumerRecord
 
 from imece.errors import ContractError, UnavailableError
 from imece.events import (
@@ -150,12 +150,13 @@ class Client:
         self, *topics: str, since: float | None = None, timeout: float | None = None
     ) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
         """Yield raw records of `topics` without joining a group."""
+        # Without a group the consumer gives itself every partition of its topics.
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.kafka, enable_auto_commit=False, **self._security
+            *topics, bootstrap_servers=self.kafka, enable_auto_commit=False, **self._security
         )
         try:
             await consumer.start()
-            await _assign(consumer, topics, since)
+            await _seek(consumer, since)
             last = time.monotonic()
             while timeout is None or time.monotonic() - last < timeout:
                 batches = await consumer.getmany(timeout_ms=200)
@@ -164,6 +165,10 @@ class Client:
                 ):
                     last = time.monotonic()
                     yield record
+        except UnknownTopicOrPartitionError as error:
+            raise UnavailableError(
+                f"one of the topics {', '.join(topics)} does not exist; start the services first"
+            ) from error
         except (KafkaError, OSError) as error:
             raise UnavailableError(f"cannot read from Kafka at {self.kafka}: {error}") from error
         finally:
@@ -192,18 +197,8 @@ class Client:
         )
 
 
-async def _assign(consumer: AIOKafkaConsumer, topics: tuple[str, ...], since: float | None) -> None:
-    partitions = []
-    for topic in topics:
-        numbers = consumer.partitions_for_topic(topic)
-        if not numbers:
-            # Not subscribed yet, so the client asks the broker for all topics once.
-            await consumer.topics()
-            numbers = consumer.partitions_for_topic(topic)
-        if not numbers:
-            raise UnavailableError(f"topic {topic} does not exist; start the services first")
-        partitions += [TopicPartition(topic, number) for number in sorted(numbers)]
-    consumer.assign(partitions)
+async def _seek(consumer: AIOKafkaConsumer, since: float | None) -> None:
+    partitions = list(consumer.assignment())
     if since is None:
         await consumer.seek_to_beginning(*partitions)
         return
