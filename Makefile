@@ -12,6 +12,7 @@ help:
 	@echo 'make check    test, lint, types and import rules'
 	@echo 'make clean    remove .venv, caches and reports'
 
+# LOCKED=1 installs exactly the versions and hashes of requirements/lock.txt.
 # The stamp holds pyproject.toml's hash, so that a checkout's new time stamps install nothing.
 setup:
 	@command -v $(PYTHON) >/dev/null || { echo 'imece needs Python 3.11 or newer, and there is no $(PYTHON)' >&2; exit 2; }
@@ -24,7 +25,8 @@ setup:
 	  set -e; \
 	  echo 'Installing into .venv: some minutes the first time, PyTorch is large'; \
 	  [ -x $(BIN)/python ] || $(PYTHON) -m venv .venv; \
-	  $(BIN)/python -m pip install --quiet --editable '.[dev]'; \
+	  $(if $(LOCKED),$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/lock.txt;) \
+	  $(BIN)/python -m pip install --quiet --editable $(if $(LOCKED),--no-deps .,'.[dev]'); \
 	  echo "$$want" > .venv/installed; \
 	fi
 

@@ -53,3 +53,12 @@ def test_a_module_says_what_it_is(path: Path) -> None:
 def test_every_folder_with_modules_is_a_package() -> None:
     folders = {path.parent for path in SOURCES} - {ROOT / "shared", ROOT / "services"}
     assert [name_of(each) for each in sorted(folders) if not (each / "__init__.py").exists()] == []
+
+
+def test_the_lock_pins_and_hashes_all_that_is_needed_and_names_no_server() -> None:
+    lock = (ROOT / "requirements/lock.txt").read_text("utf-8")
+    pinned = dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+).*\\\n +--hash=sha256:", lock, re.M))
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    needed = {re.split(r"[^\w-]", each)[0].lower() for extra in extras for each in extra}
+    assert needed - {"imece"} - set(pinned) == set()
+    assert "://" not in lock
