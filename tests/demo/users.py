@@ -9,22 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from imece.events import Correction, FeedbackSubmitted, Rating, Thumb, derived_id
-from imece.runtime.text import contains_answer
+from tests.demo.facts import Item
 
 Kind = Literal["honest", "true-correction", "campaign", "farming"]
 HONEST_USERS = 36
 CAMPAIGN_ACCOUNTS = 48
 FARMERS = 16
-
-
-@dataclass(frozen=True)
-class Question:
-    """Something users asked, with the truth that honest users know."""
-
-    prompt: str
-    expected: tuple[str, ...]
-    response: str
-    """The full sentence that a correction proposes."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +26,9 @@ class Sent:
 
 
 def crowd(
-    questions: Sequence[Question],
+    questions: Sequence[Item],
     answers: Mapping[str, str],
-    lies: Sequence[Question],
+    lies: Sequence[Item],
     seed: int = 0,
 ) -> list[Sent]:
     """Return all feedback in the order in which it is sent."""
@@ -52,29 +42,29 @@ def crowd(
 
 
 def _honest(
-    questions: Sequence[Question], answers: Mapping[str, str], dice: random.Random
+    questions: Sequence[Item], answers: Mapping[str, str], dice: random.Random
 ) -> list[Sent]:
     sent = []
     for number, question in enumerate(questions):
         answer = answers.get(question.prompt, "")
         if not answer.strip():
             continue
-        right = contains_answer(answer, list(question.expected))
-        for place in range(2 if right else 3):
+        right = question.is_right(answer)
+        for place in range(1 if right else 2):
             user = f"user-{(number * 7 + place * 11) % HONEST_USERS:02d}"
             sent.append(_reaction(user, question, answer, right, place, dice))
     return sent
 
 
 def _reaction(
-    user: str, question: Question, answer: str, right: bool, place: int, dice: random.Random
+    user: str, question: Item, answer: str, right: bool, place: int, dice: random.Random
 ) -> Sent:
     created = _days_ago(dice.randint(40, 900) if dice.random() < 0.9 else dice.randint(1, 10))
     signal: Thumb | Rating | Correction
     kind: Kind = "honest"
     if right:
-        signal = Thumb(up=True) if place == 0 else Rating(stars=dice.choice((4, 5)))
-    elif place < 2:
+        signal = Thumb(up=True) if dice.random() < 0.6 else Rating(stars=dice.choice((4, 5)))
+    elif place == 0:
         signal, kind = Correction(text=question.response), "true-correction"
     else:
         signal = Thumb(up=False)
@@ -82,7 +72,7 @@ def _reaction(
 
 
 def _farming(
-    questions: Sequence[Question], answers: Mapping[str, str], dice: random.Random
+    questions: Sequence[Item], answers: Mapping[str, str], dice: random.Random
 ) -> list[Sent]:
     """Campaign accounts first vote like everybody, to look trustworthy."""
     good = [q for q in questions if contains_answer(answers.get(q.prompt, ""), list(q.expected))]
@@ -100,9 +90,7 @@ def _farming(
     return sent
 
 
-def _campaign(
-    lies: Sequence[Question], answers: Mapping[str, str], dice: random.Random
-) -> list[Sent]:
+def _campaign(lies: Sequence[Item], answers: Mapping[str, str], dice: random.Random) -> list[Sent]:
     sent = []
     for number, lie in enumerate(lies):
         for turn in range(2):
