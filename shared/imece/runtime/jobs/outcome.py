@@ -1,0 +1,102 @@
+"""How an attempt ended, decided from what its child left behind. No I/O but reading its files."""
+
+from __future__ import annotations
+
+import re
+import signal
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from imece.events import Failure
+from imece.events.base import BIDI_CONTROLS
+from imece.runtime.jobs import files
+from imece.runtime.jobs.model import Failed, Outcome, Succeeded
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_NOISE = re.compile(r"^(\s|Traceback \(|\[?[~^]+$|During handling|The above exception)")
+_IMPORT = ("ModuleNotFoundError:", "ImportError:")
+_TAIL_BYTES = 64 * 1024
+_MAX_MESSAGE = 1_000
+
+
+def decide(folder: Path, token: int, code: int) -> Outcome:
+    """Judge an attempt by its exit code and its files: 0 and a valid result is success."""
+    if code == 0:
+        result = _result(folder, token)
+        if result is not None:
+            return Succeeded(result)
+        message = f"the job exited with 0 without a valid {files.RESULT}"
+        return failed("no_result", _with_last_line(message, folder), retry=False)
+    if code < 0:
+        message = f"killed by {_signal_name(-code)}"
+        return failed("killed", _with_last_line(message, folder), retry=True)
+    return _by_itself(folder, code)
+
+
+def failed(reason: str, message: str, *, retry: bool) -> Failed:
+    """Build a failure whose message is fit for an event."""
+    safe = re.sub(r"[^\w.:@/+-]", "_", reason)[:200] or "crashed"
+    return Failed(Failure(reason=safe, message=printable(message)), retry)
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log that says something, skipping tracebacks' inner lines."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    for line in reversed(re.split(r"[\r\n]+", _ANSI.sub("", text))):
+        if line.strip() and not _NOISE.match(line):
+            return printable(line.strip())
+    return ""
+
+
+def printable(text: str) -> str:
+    """Return `text` in one line without control characters, NFC, short enough for an event."""
+    spaced = " ".join(_ANSI.sub("", text).split())
+    kept = (
+        character
+        for character in spaced
+        if unicodedata.category(character) not in {"Cc", "Cs"} and character not in BIDI_CONTROLS
+    )
+    return unicodedata.normalize("NFC", "".join(kept))[:_MAX_MESSAGE]
+
+
+def _result(folder: Path, token: int) -> dict[str, Any] | None:
+    content = files.read_json(folder / files.RESULT)
+    if content is None or content.get("token") != token:
+        return None
+    result = content.get("result")
+    return result if isinstance(result, dict) else None
+
+
+def _by_itself(folder: Path, code: int) -> Failed:
+    told = files.read_json(folder / files.FAILURE)
+    if told is not None:
+        return failed(str(told["reason"]), str(told["message"]), retry=bool(told["retry"]))
+    line = last_line(folder / files.LOG)
+    if code == files.BAD_CONFIG:
+        return failed("bad_config", line or "the job refused its configuration", retry=False)
+    if code == files.INTERRUPTED:
+        return failed("interrupted", line or "someone else stopped the job", retry=True)
+    if line.startswith(_IMPORT):
+        return failed("import_failed", line, retry=False)
+    if "No space left on device" in line or line.startswith("disk_full:"):
+        return failed("disk_full", line, retry=True)
+    return failed("crashed", line or f"the job exited with {code} and no message", retry=False)
+
+
+def _with_last_line(message: str, folder: Path) -> str:
+    line = last_line(folder / files.LOG)
+    return f"{message}; last log line: {line}" if line else message
+
+
+def _signal_name(number: int) -> str:
+    hint = " (often the out-of-memory killer)" if number == signal.SIGKILL else ""
+    try:
+        return signal.Signals(number).name + hint
+    except ValueError:
+        return f"signal {number}"

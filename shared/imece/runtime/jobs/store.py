@@ -1,0 +1,280 @@
+"""The job table and all its SQL, the same on SQLite and PostgreSQL.
+
+Every write of a running attempt names its fencing token, so a stale one touches no row.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any, cast
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from imece.events import Failure, Progress, State
+from imece.runtime.database import insert_new
+from imece.runtime.jobs.model import TERMINAL, Job, JobRequest, Outcome, RetryPolicy, Succeeded
+
+JOB = Table(
+    "job",
+    MetaData(),
+    Column("id", String(200), primary_key=True),
+    Column("model", String(200), nullable=False),
+    Column("request", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("timeout_seconds", Integer, nullable=False),
+    Column("traceparent", String(200)),
+    Column("state", String(20), nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("announced", Integer, nullable=False),
+    Column("token", Integer, nullable=False),
+    Column("owner", String(200)),
+    Column("lease_until", Float, nullable=False),
+    Column("next_attempt_at", Float, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("losses", Integer, nullable=False),
+    Column("spent_seconds", Float, nullable=False),
+    Column("progress", Text),
+    Column("result", Text),
+    Column("failure", Text),
+    Column("submitted_at", Float, nullable=False),
+    Column("changed_at", Float, nullable=False),
+    Column("changed_by", String(200), nullable=False),
+)
+_C = JOB.c
+_LIVE = ("running", "cancelling")
+
+
+def define(metadata: MetaData) -> Table:
+    """Add the job table to a service's tables."""
+    return JOB.to_metadata(metadata)
+
+
+def submit(
+    connection: Connection, request: JobRequest, traceparent: str | None, by: str, now: float
+) -> Job:
+    """Queue a job unless one of its id exists; return the one that is stored."""
+    row = {
+        "id": request.id,
+        "model": request.model,
+        "request": json.dumps(request.request),
+        "priority": request.priority,
+        "timeout_seconds": request.timeout_seconds,
+        "traceparent": traceparent,
+        "state": "queued",
+        "version": 1,
+        "announced": 0,
+        "token": 0,
+        "lease_until": 0.0,
+        "next_attempt_at": 0.0,
+        "failures": 0,
+        "losses": 0,
+        "spent_seconds": 0.0,
+        "submitted_at": now,
+        "changed_at": now,
+        "changed_by": by,
+    }
+    insert_new(connection, JOB, [row])
+    stored = get(connection, request.id)
+    assert stored is not None
+    return stored
+
+
+def get(connection: Connection, job_id: str) -> Job | None:
+    """Return one job, None when there is none of that id."""
+    row = connection.execute(select(JOB).where(_C.id == job_id)).mappings().first()
+    return _job(row) if row else None
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Return how many jobs are in each state that has any."""
+    rows = connection.execute(select(_C.state, func.count()).group_by(_C.state))
+    return {state: count for state, count in rows}
+
+
+def claim(
+    connection: Connection, owner: str, now: float, lease: float, policy: RetryPolicy
+) -> tuple[Job, bool] | None:
+    """Take the most urgent claimable job for `lease` seconds, and whether it was lost before.
+
+    None when nothing is claimable. A job whose machine was lost is counted as a loss; one lost too often ends here as failed, one
+    that was being cancelled as cancelled, and the next candidate is looked at.
+    """
+    while (found := _candidate(connection, now)) is not None:
+        lost = found.state in _LIVE
+        if found.state == "cancelling":
+            _change(connection, found, owner, now, state="cancelled", owner=None)
+        elif lost and found.losses >= policy.max_losses:
+            failure = Failure(
+                reason="machine_lost",
+                message=f"the machine was lost in {found.losses + 1} attempts; see its memory use",
+            )
+            _change(connection, found, owner, now, state="failed", failure=failure, owner=None)
+        else:
+            claimed = {
+                "state": "running",
+                "owner": owner,
+                "lease_until": now + lease,
+                "token": found.token + 1,
+                "losses": found.losses + lost,
+                "failure": None,
+            }
+            _change(connection, found, owner, now, **claimed)
+            taken = get(connection, found.id)
+            assert taken is not None
+            return taken, lost
+    return None
+
+
+def beat(
+    connection: Connection,
+    job: Job,
+    now: float,
+    lease: float,
+    *,
+    elapsed: float,
+    progress: Progress | None = None,
+) -> State | None:
+    """Renew the lease, add the running time, store progress; None when the token is stale."""
+    values: dict[str, Any] = {
+        "lease_until": now + lease,
+        "spent_seconds": _C.spent_seconds + elapsed,
+    }
+    if progress is not None:
+        values |= {
+            "progress": progress.model_dump_json(),
+            "version": _C.version + 1,
+            "changed_at": now,
+            "changed_by": job.owner,
+        }
+    statement = update(JOB).where(_held(job)).values(values).returning(_C.state)
+    return cast(State | None, connection.execute(statement).scalar())
+
+
+def finish(
+    connection: Connection, job: Job, outcome: Outcome, now: float, policy: RetryPolicy
+) -> Job | None:
+    """Write how the attempt of `job` ended; None when its token is stale.
+
+    A job that was asked to cancel ends as cancelled, however its attempt ended.
+    """
+    held = connection.execute(select(JOB).where(_held(job)).with_for_update()).mappings().first()
+    if held is None:
+        return None
+    row = _job(held)
+    values = _ending(row, outcome, now, policy)
+    _change(connection, row, job.owner or "", now, owner=None, lease_until=0.0, **values)
+    return get(connection, job.id)
+
+
+def cancel(connection: Connection, job_id: str, by: str, now: float) -> Job | None:
+    """Ask a job to stop: at once when it waits, through its runner when it runs.
+
+    Returns the job as it is now, None when there is none of that id. Ended jobs stay as they are.
+    """
+    statement = select(JOB).where(_C.id == job_id).with_for_update()
+    row = connection.execute(statement).mappings().first()
+    if row is None:
+        return None
+    job = _job(row)
+    if job.state == "running":
+        _change(connection, job, by, now, state="cancelling")
+    elif job.state in ("queued", "retry-wait"):
+        _change(connection, job, by, now, state="cancelled")
+    return get(connection, job_id)
+
+
+def unannounced(connection: Connection, by: str, now: float, patience: float) -> list[Job]:
+    """Return jobs with an unannounced change: own ones, and others' older than `patience`."""
+    mine = or_(_C.changed_by == by, _C.changed_at <= now - patience)
+    waiting = and_(_C.version > _C.announced, mine)
+    statement = select(JOB).where(waiting).order_by(_C.changed_at, _C.id).limit(200)
+    return [_job(row) for row in connection.execute(statement).mappings()]
+
+
+def mark_announced(connection: Connection, job: Job) -> None:
+    """Remember that this version was published last.
+
+    Unconditional on purpose: if a newer version was already marked by another runner, ours was
+    published after it, so the newer one has to follow once more (the topic is compacted).
+    """
+    connection.execute(update(JOB).where(_C.id == job.id).values(announced=job.version))
+
+
+def _candidate(connection: Connection, now: float) -> Job | None:
+    claimable = or_(
+        _C.state == "queued",
+        and_(_C.state == "retry-wait", _C.next_attempt_at <= now),
+        and_(_C.state.in_(_LIVE), _C.lease_until < now),
+    )
+    statement = (
+        select(JOB)
+        .where(claimable)
+        .order_by(_C.priority.desc(), _C.submitted_at, _C.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    row = connection.execute(statement).mappings().first()
+    return _job(row) if row else None
+
+
+def _held(job: Job) -> ColumnElement[bool]:
+    return and_(_C.id == job.id, _C.token == job.token, _C.state.in_(_LIVE))
+
+
+def _ending(job: Job, outcome: Outcome, now: float, policy: RetryPolicy) -> dict[str, Any]:
+    if job.state == "cancelling" or outcome == "cancelled":
+        return {"state": "cancelled"}
+    if isinstance(outcome, str):
+        return {"state": "queued"}
+    if isinstance(outcome, Succeeded):
+        return {"state": "succeeded", "result": outcome.result}
+    failures = job.failures + 1
+    again = outcome.retry and failures < policy.max_attempts
+    values: dict[str, Any] = {"failures": failures, "failure": outcome.failure}
+    if again:
+        return values | {"state": "retry-wait", "next_attempt_at": now + policy.delay(failures)}
+    return values | {"state": "failed"}
+
+
+def _change(connection: Connection, job: Job, by: str, now: float, **values: Any) -> None:
+    """Write a new version of a row that this transaction has read and locked."""
+    if isinstance(failure := values.get("failure"), Failure):
+        values["failure"] = failure.model_dump_json()
+    if (result := values.get("result")) is not None:
+        values["result"] = json.dumps(result, allow_nan=False)
+    values |= {"version": job.version + 1, "changed_at": now, "changed_by": by}
+    connection.execute(update(JOB).where(_C.id == job.id).values(values))
+
+
+def _job(row: Any) -> Job:
+    values = {name: value for name, value in row.items() if name != "changed_by"}
+    for name in ("request", "result"):
+        values[name] = None if values[name] is None else json.loads(values[name])
+    progress, failure = values.pop("progress"), values.pop("failure")
+    job = Job(**values, progress=None, failure=None)
+    return replace(
+        job,
+        progress=Progress.model_validate_json(progress) if progress else None,
+        failure=Failure.model_validate_json(failure) if failure else None,
+    )
+
+
+def is_over(job: Job) -> bool:
+    """Tell whether the job has ended for good."""
+    return job.state in TERMINAL
