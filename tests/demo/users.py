@@ -75,7 +75,7 @@ def _farming(
     questions: Sequence[Item], answers: Mapping[str, str], dice: random.Random
 ) -> list[Sent]:
     """Campaign accounts first vote like everybody, to look trustworthy."""
-    good = [q for q in questions if contains_answer(answers.get(q.prompt, ""), list(q.expected))]
+    good = [q for q in questions if q.is_right(answers.get(q.prompt, ""))]
     sent = []
     for account in range(FARMERS):
         for question in dice.sample(good, min(2, len(good))):
