@@ -111,7 +111,7 @@ def train(
     """Adapt `base` to `rows` and write the adapter to `out`, going on from a checkpoint if any.
 
     Rows longer than `recipe.max_length` tokens are left out and counted, never cut.
-    Raises JobError: "no_rows", "diverged" (the loss is no number) or "disk_full".
+    Raises JobError: "no_rows", "rank_too_large", "diverged" (the loss is no number), "disk_full".
     """
     start = time.monotonic()
     used = [e for e in _encode(base, rows) if e.size <= recipe.max_length]
@@ -175,6 +175,7 @@ def _prepare(base: Path, examples: Sequence[_Example], recipe: LoraRecipe, dtype
         trust_remote_code=False,
         use_safetensors=True,
     )
+    _check_rank(plain, recipe.rank)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
@@ -197,6 +198,16 @@ def _targets(model: Any) -> list[str]:
     head = model.get_output_embeddings()
     modules = model.named_modules()
     return [n for n, m in modules if isinstance(m, torch.nn.Linear) and m is not head]
+
+
+def _check_rank(model: Any, rank: int) -> None:
+    """Refuse a rank that a matrix cannot have: it would train more than the matrix itself holds."""
+    sides = [min(model.get_submodule(name).weight.shape) for name in _targets(model)]
+    if rank > min(sides):
+        raise JobError(
+            "rank_too_large",
+            f"rank {rank} exceeds the smallest matrix of the base, {min(sides)}: lower the rank",
+        )
 
 
 def _common_prefix(examples: Sequence[_Example]) -> list[int]:

@@ -1,0 +1,128 @@
+"""One adaptation, run as a child process: resolve the base, read the rows, train, store."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from imece.errors import JobError
+from imece.events import AdaptationRequested
+from imece.local import models
+from imece.runtime import datasets, runs
+from imece.runtime.artifacts import Artifacts
+from imece.runtime.jobs import child
+from imece.runtime.settings import Settings
+from services.adapter import core, recipe
+from services.adapter.settings import AdapterSettings
+
+LIBRARIES = ("torch", "transformers", "peft", "safetensors")
+
+
+def work(job: child.ChildJob) -> dict[str, Any]:
+    """Train the adapter that `job` asks for and return where it lies."""
+    settings, own = Settings(), AdapterSettings()
+    request = AdaptationRequested.model_validate(job.request, extra="ignore")
+    artifacts = Artifacts(settings.artifacts_url())
+    rows, left_out = _rows(artifacts, request)
+    base = models.resolve(request.base, settings.cache)
+    result = _train(job, base.path, rows, request, own)
+    out = _adapter(job)
+    _describe(out, request, base, own)
+    stored = artifacts.put_folder(f"adapters/{job.id}/{job.token}", out)
+    shutil.rmtree(out)
+    return {
+        "uri": stored.uri,
+        "digest": stored.digest,
+        "base_digest": f"sha256:{base.digest}",
+        "metrics": _metrics(result, left_out, stored.size),
+        "losses": runs.thinned(result.losses),
+    }
+
+
+def _adapter(job: child.ChildJob) -> Path:
+    return job.folder / "adapter"
+
+
+def _rows(artifacts: Artifacts, request: AdaptationRequested) -> tuple[list[recipe.Row], int]:
+    """Return what the training rows teach, and how many teach nothing by themselves."""
+    found = [
+        core.pair(row.record)
+        for ref in request.datasets
+        for row in datasets.read(artifacts, ref, core.KINDS, "train")
+    ]
+    rows = [recipe.Row(*pair) for pair in found if pair is not None]
+    if not rows:
+        names = ", ".join(f"{ref.dataset} version {ref.version}" for ref in request.datasets)
+        raise JobError(
+            "empty_dataset",
+            f"{names}: no row of the train split is a single-turn instruction, a preference or"
+            " a labelled example",
+        )
+    return rows, len(found) - len(rows)
+
+
+def _train(
+    job: child.ChildJob,
+    base: Path,
+    rows: Sequence[recipe.Row],
+    request: AdaptationRequested,
+    own: AdapterSettings,
+) -> recipe.Result:
+    runs.inherit(job.checkpoints.earlier, job.checkpoints.own)
+    meter = runs.Meter(request.recipe.batch_size, "rows")
+    result = recipe.train(
+        base,
+        rows,
+        request.recipe,
+        _adapter(job),
+        job.checkpoints.own,
+        on_progress=lambda p: job.progress(meter.progress(p.step, p.steps, p.loss, p.seconds)),
+        should_stop=job.should_stop,
+        checkpoint_seconds=own.checkpoint_seconds,
+        dtype=own.dtype,
+    )
+    if not result.finished:
+        raise child.Stopped
+    return result
+
+
+def _describe(
+    out: Path, request: AdaptationRequested, base: models.LocalModel, own: AdapterSettings
+) -> None:
+    """Say in the adapter's folder what it was made of; no path of this machine stays in it."""
+    (out / "README.md").unlink(missing_ok=True)  # peft's template: empty but for our cache's path
+    config = out / "adapter_config.json"
+    content = json.loads(config.read_text(encoding="utf-8"))
+    content["base_model_name_or_path"] = request.base
+    config.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
+    about = {
+        "model": request.model,
+        "base": {"uri": request.base, "digest": f"sha256:{base.digest}"},
+        "datasets": [ref.model_dump(mode="json") for ref in request.datasets],
+        "recipe": request.recipe.model_dump(mode="json"),
+        "dtype": own.dtype,
+        **runs.provenance(LIBRARIES),
+    }
+    text = json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False)
+    (out / "imece.json").write_text(text, encoding="utf-8")
+
+
+def _metrics(result: recipe.Result, left_out: int, size: int) -> dict[str, float]:
+    return {
+        "first_loss": result.losses[0],
+        "final_loss": runs.settled(result.losses),
+        "steps": result.steps,
+        "rows": result.rows_used,
+        "rows_too_long": result.rows_too_long,
+        "rows_left_out": left_out,
+        "resumed_from": result.resumed_from,
+        "seconds": round(result.seconds, 3),
+        "bytes": size,
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(child.main(work))

@@ -1,0 +1,22 @@
+"""Settings of the adapter: `IMECE_ADAPTER_*`, read nowhere else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class AdapterSettings(BaseSettings):
+    """How jobs run."""
+
+    model_config = SettingsConfigDict(env_prefix="IMECE_ADAPTER_", frozen=True, extra="ignore")
+
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = 20
+    """A killed job loses at most so much work."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Number type of the base model; `auto` takes bfloat16 where the hardware multiplies it."""
+    lease_seconds: Annotated[float, Field(gt=0)] = 30
+    """A job whose runner is silent for so long is taken over."""
+    max_attempts: Annotated[int, Field(ge=1)] = 5

@@ -1,0 +1,113 @@
+"""One training from scratch, run as a child process: read the text, train, store."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from imece.errors import JobError
+from imece.events import TrainingRequested
+from imece.runtime import datasets, runs
+from imece.runtime.artifacts import Artifacts
+from imece.runtime.jobs import child
+from imece.runtime.settings import Settings
+from services.trainer import core, recipe
+from services.trainer.settings import TrainerSettings
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors")
+
+
+def work(job: child.ChildJob) -> dict[str, Any]:
+    """Train the model that `job` asks for and return where it lies."""
+    settings = Settings()
+    request = TrainingRequested.model_validate(job.request, extra="ignore")
+    artifacts = Artifacts(settings.artifacts_url())
+    texts = _texts(artifacts, request, "train")
+    if not texts:
+        names = ", ".join(f"{ref.dataset} version {ref.version}" for ref in request.datasets)
+        raise JobError(
+            "empty_dataset", f"{names}: no row of the train split is a document or an instruction"
+        )
+    result = _train(job, texts, _texts(artifacts, request, "validation"), request)
+    out = _model(job)
+    _describe(out, request)
+    stored = artifacts.put_folder(f"models/{job.id}/{job.token}", out)
+    shutil.rmtree(out)
+    return {
+        "uri": stored.uri,
+        "digest": stored.digest,
+        "metrics": _metrics(result, len(texts), stored.size),
+        "losses": runs.thinned(result.losses),
+    }
+
+
+def _model(job: child.ChildJob) -> Path:
+    return job.folder / "model"
+
+
+def _texts(artifacts: Artifacts, request: TrainingRequested, split: str) -> list[str]:
+    rows = (
+        core.text(row.record)
+        for ref in request.datasets
+        for row in datasets.read(artifacts, ref, core.KINDS, split)
+    )
+    return [text for text in rows if text is not None]
+
+
+def _train(
+    job: child.ChildJob, texts: list[str], validation: list[str], request: TrainingRequested
+) -> recipe.Result:
+    wanted = request.recipe
+    runs.inherit(job.checkpoints.earlier, job.checkpoints.own)
+    meter = runs.Meter(wanted.batch_size * wanted.context, "tokens")
+    around = recipe.Around(
+        work=job.folder / "work",
+        checkpoints=job.checkpoints.own,
+        checkpoint_seconds=TrainerSettings().checkpoint_seconds,
+        on_progress=lambda p: job.progress(meter.progress(p.step, p.steps, p.loss, p.seconds)),
+        should_stop=job.should_stop,
+    )
+    result = recipe.train(texts, validation, wanted, _model(job), around)
+    shutil.rmtree(around.work)
+    if not result.finished:
+        raise child.Stopped
+    return result
+
+
+def _describe(out: Path, request: TrainingRequested) -> None:
+    """Say in the model's folder what it was made of."""
+    about = {
+        "model": request.model,
+        "datasets": [ref.model_dump(mode="json") for ref in request.datasets],
+        "recipe": request.recipe.model_dump(mode="json"),
+        **runs.provenance(LIBRARIES),
+    }
+    text = json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False)
+    (out / "imece.json").write_text(text, encoding="utf-8")
+
+
+def _metrics(result: recipe.Result, texts: int, size: int) -> dict[str, float]:
+    metrics = {
+        "first_loss": result.losses[0],
+        "final_loss": runs.settled(result.losses),
+        "steps": result.steps,
+        "texts": texts,
+        "tokens": result.tokens,
+        "parameters": result.parameters,
+        "vocabulary": result.vocabulary,
+        "resumed_from": result.resumed_from,
+        "seconds": round(result.seconds, 3),
+        "bytes": size,
+    }
+    if result.validation_loss is not None and result.bits_per_byte is not None:
+        metrics |= {
+            "validation_loss": result.validation_loss,
+            "bits_per_byte": result.bits_per_byte,
+        }
+    return metrics
+
+
+if __name__ == "__main__":
+    raise SystemExit(child.main(work))

@@ -1,0 +1,67 @@
+"""From texts to training windows: the tokenizer, packed tokens on disk, the order of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from imece.events.models import PretrainingRecipe
+from imece.runtime import checkpoints
+
+END = "<|endoftext|>"
+_CHUNK = 1_000  # texts tokenised at once
+Tokens = NDArray[np.int32]
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """Return a byte-level BPE of at most `vocabulary` entries; it can write any text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def end_id(tokenizer: Tokenizer) -> int:
+    return int(tokenizer.get_vocab()[END])
+
+
+def pack(tokenizer: Tokenizer, texts: Sequence[str], path: Path) -> Tokens:
+    """Write all texts, each followed by the end mark, as one row of tokens; map it from disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer.encode_special_tokens = True  # a text that spells the end mark ends nothing
+    end = end_id(tokenizer)
+    with checkpoints.disk_full_is_named(path), path.open("wb") as file:
+        for at in range(0, len(texts), _CHUNK):
+            for encoding in tokenizer.encode_batch(texts[at : at + _CHUNK]):
+                file.write(np.array([*encoding.ids, end], dtype=np.int32).tobytes())
+    if path.stat().st_size == 0:
+        return np.empty(0, dtype=np.int32)
+    return np.memmap(path, dtype=np.int32, mode="r")
+
+
+def batches(tokens: int, recipe: PretrainingRecipe, skip: int) -> Iterator[Tokens]:
+    """Yield the windows of each step from step `skip` on; an epoch sees every window once."""
+    windows = (tokens - 1) // recipe.context
+    orders: dict[int, Tokens] = {}
+    for step in range(skip, recipe.steps):
+        places = np.arange(step * recipe.batch_size, (step + 1) * recipe.batch_size)
+        needed = range(int(places[0]) // windows, int(places[-1]) // windows + 1)
+        orders = {e: orders[e] if e in orders else _order(recipe, e, windows) for e in needed}
+        yield np.array([orders[int(p) // windows][int(p) % windows] for p in places], np.int32)
+
+
+def _order(recipe: PretrainingRecipe, epoch: int, windows: int) -> Tokens:
+    chance = np.random.default_rng([recipe.seed, epoch])
+    return chance.permutation(windows).astype(np.int32)

@@ -1,0 +1,258 @@
+"""A Llama-style causal LM from scratch: own byte-level BPE, packed text, float32.
+
+The windows of a step depend on (seed, epoch) alone and nothing else is random after the first
+weights, so a run that resumes from a checkpoint goes exactly the way it would have gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from imece.errors import JobError
+from imece.events.models import PretrainingRecipe
+from imece.runtime import checkpoints
+from services.trainer.packing import END, Tokens, batches, end_id, pack, train_tokenizer
+
+_CLIP, _DECAY, _BETAS, _FLOOR = 1.0, 0.1, (0.9, 0.95), 0.1
+
+
+@dataclass(frozen=True)
+class Progress:
+    step: int
+    steps: int
+    loss: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended; `finished` is false where it was asked to stop and left a checkpoint."""
+
+    finished: bool
+    steps: int
+    losses: list[float]
+    parameters: int
+    vocabulary: int
+    tokens: int
+    validation_loss: float | None
+    bits_per_byte: float | None
+    resumed_from: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Around:
+    """What surrounds a run: its folders, who hears of progress, and who may stop it."""
+
+    work: Path
+    """Holds the packed tokens meanwhile."""
+    checkpoints: Path
+    checkpoint_seconds: float = 20
+    on_progress: Callable[[Progress], None] = lambda _: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class _Run:
+    model: Any
+    optimizer: torch.optim.AdamW
+    recipe: PretrainingRecipe
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+
+
+def train(
+    texts: Sequence[str],
+    validation: Sequence[str],
+    recipe: PretrainingRecipe,
+    out: Path,
+    around: Around,
+) -> Result:
+    """Train on `texts`, measure on `validation`, write model and tokenizer to `out`.
+
+    Goes on from a checkpoint if there is one.
+    Raises JobError: "too_little_text", "diverged" or "disk_full".
+    """
+    start = time.monotonic()
+    tokenizer = train_tokenizer(texts, recipe.vocabulary)
+    packed = pack(tokenizer, texts, around.work / "train.tokens")
+    if len(packed) <= recipe.context:
+        raise JobError(
+            "too_little_text",
+            f"{len(texts)} texts make {len(packed)} tokens; one window of {recipe.context} needs"
+            " one more than that: add text or lower the context",
+        )
+    run = _prepare(recipe, tokenizer.get_vocab_size(), end_id(tokenizer))
+    name = _run_name(tokenizer, packed, recipe)
+    resumed_from = _restore(run, checkpoints.newest(around.checkpoints, name))
+    finished = _loop(run, packed, name, around, start)
+    loss, bits = None, None
+    if finished:
+        _write(run, tokenizer, out)
+        loss, bits = _validate(
+            run, pack(tokenizer, validation, around.work / "val.tokens"), validation
+        )
+    return Result(
+        finished,
+        run.step,
+        run.losses,
+        sum(p.numel() for p in run.model.parameters()),
+        tokenizer.get_vocab_size(),
+        len(packed),
+        loss,
+        bits,
+        resumed_from,
+        time.monotonic() - start,
+    )
+
+
+def _prepare(recipe: PretrainingRecipe, vocabulary: int, end: int) -> _Run:
+    torch.manual_seed(recipe.seed)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=recipe.hidden,
+        intermediate_size=math.ceil(recipe.hidden * 8 / 3 / 16) * 16,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        max_position_embeddings=recipe.context,
+        tie_word_embeddings=True,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        dtype="float32",
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = LlamaForCausalLM(config).to(device).train()
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": _DECAY},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return _Run(model, torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=_BETAS), recipe)
+
+
+def _loop(run: _Run, packed: Tokens, name: str, around: Around, start: float) -> bool:
+    """Train to the end and return True, or stop where asked, with a checkpoint."""
+    saved = time.monotonic()
+    for windows in batches(len(packed), run.recipe, skip=run.step):
+        if around.should_stop():
+            _save(run, around.checkpoints, name)
+            return False
+        _train_step(run, _take(packed, windows, run.recipe.context, run.model.device))
+        now = time.monotonic()
+        around.on_progress(Progress(run.step, run.recipe.steps, run.losses[-1], now - start))
+        if now - saved >= around.checkpoint_seconds and run.step < run.recipe.steps:
+            _save(run, around.checkpoints, name)
+            saved = now
+    return True
+
+
+def _take(packed: Tokens, windows: Tokens, context: int, device: torch.device) -> torch.Tensor:
+    """Return rows of `context` + 1 tokens: the last is only a label."""
+    at = windows.astype(np.int64) * context
+    rows = np.stack([packed[i : i + context + 1] for i in at]).astype(np.int64)
+    return torch.from_numpy(rows).to(device)
+
+
+def _train_step(run: _Run, rows: torch.Tensor) -> None:
+    recipe = run.recipe
+    for group in run.optimizer.param_groups:
+        group["lr"] = recipe.learning_rate * _schedule(run.step, recipe.steps, recipe.warmup)
+    loss = _loss(run.model, rows)
+    value = loss.item()
+    if not math.isfinite(value):
+        raise JobError("diverged", f"the loss is {value} at step {run.step + 1}: lower the rate")
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(run.model.parameters(), _CLIP)
+    run.optimizer.step()
+    run.step += 1
+    run.losses.append(value)
+
+
+def _loss(model: Any, rows: torch.Tensor) -> torch.Tensor:
+    logits = model(input_ids=rows[:, :-1], use_cache=False).logits
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten())
+
+
+def _schedule(step: int, steps: int, warmup: float) -> float:
+    """Rise linearly, then fall along a cosine to a tenth."""
+    rise = max(1, round(warmup * steps))
+    if step < rise:
+        return (step + 1) / rise
+    done = (step - rise) / max(1, steps - rise)
+    return _FLOOR + (1 - _FLOOR) * (1 + math.cos(math.pi * done)) / 2
+
+
+@torch.no_grad()
+def _validate(run: _Run, packed: Tokens, texts: Sequence[str]) -> tuple[float | None, float | None]:
+    """Return nats a token and bits a byte on unseen text; None where there is too little."""
+    context, size = run.recipe.context, run.recipe.batch_size
+    windows = (len(packed) - 1) // context
+    if windows < 1:
+        return None, None
+    run.model.eval()
+    total = 0.0
+    for at in range(0, windows, size):
+        chosen = np.arange(at, min(at + size, windows), dtype=np.int32)
+        rows = _take(packed, chosen, context, run.model.device)
+        total += _loss(run.model, rows).item() * len(chosen)
+    loss = total / windows
+    bytes_per_token = sum(len(text.encode()) for text in texts) / len(packed)
+    return loss, loss / math.log(2) / bytes_per_token
+
+
+def _write(run: _Run, tokenizer: Tokenizer, out: Path) -> None:
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=END,
+        eos_token=END,
+        pad_token=END,
+        model_max_length=run.recipe.context,
+    )
+    with checkpoints.disk_full_is_named(out):
+        run.model.save_pretrained(out)
+        fast.save_pretrained(out)
+
+
+def _run_name(tokenizer: Tokenizer, packed: Tokens, recipe: PretrainingRecipe) -> str:
+    found = hashlib.sha256(json.dumps([tokenizer.to_str(), recipe.model_dump()]).encode())
+    found.update(np.ascontiguousarray(packed).data)
+    return found.hexdigest()
+
+
+def _save(run: _Run, folder: Path, name: str) -> None:
+    tensors = {}
+    for key, weight in run.model.named_parameters():
+        tensors[f"weight/{key}"] = weight.detach().cpu().numpy()
+        for part, value in run.optimizer.state[weight].items():
+            tensors[f"{part}/{key}"] = value.cpu().numpy()
+    checkpoints.save(folder, run.step, name, tensors, {"losses": run.losses})
+
+
+@torch.no_grad()
+def _restore(run: _Run, found: checkpoints.Checkpoint | None) -> int:
+    if found is None:
+        return 0
+    for key, weight in run.model.named_parameters():
+        weight.copy_(torch.from_numpy(found.tensors[f"weight/{key}"]))
+        for part in ("step", "exp_avg", "exp_avg_sq"):
+            if (saved := found.tensors.get(f"{part}/{key}")) is not None:
+                value = torch.from_numpy(saved.copy())
+                run.optimizer.state[weight][part] = value if part == "step" else value.to(weight)
+    run.step, run.losses = found.step, list(found.state["losses"])
+    return found.step

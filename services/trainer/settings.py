@@ -1,0 +1,20 @@
+"""Settings of the trainer: `IMECE_TRAINER_*`, read nowhere else."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class TrainerSettings(BaseSettings):
+    """How jobs run."""
+
+    model_config = SettingsConfigDict(env_prefix="IMECE_TRAINER_", frozen=True, extra="ignore")
+
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = 20
+    """A killed job loses at most so much work."""
+    lease_seconds: Annotated[float, Field(gt=0)] = 30
+    """A job whose runner is silent for so long is taken over."""
+    max_attempts: Annotated[int, Field(ge=1)] = 5

@@ -1,0 +1,114 @@
+"""What jobs that train have in common: progress with a rate, thinned losses, provenance."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from statistics import fmean
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+
+import imece
+from imece.events import Progress
+
+MOST_LOSSES = 200
+
+
+def thinned(losses: Sequence[float], most: int = MOST_LOSSES) -> list[tuple[int, float]]:
+    """Return at most `most` (step, loss) pairs, evenly spread, the first and last among them."""
+    count = len(losses)
+    if count <= most:
+        chosen = list(range(count))
+    else:
+        chosen = [round(i * (count - 1) / (most - 1)) for i in range(most)]
+    return [(i + 1, losses[i]) for i in chosen]
+
+
+def settled(losses: Sequence[float]) -> float:
+    """Return the mean of the last tenth of the losses, which is less noisy than the last one."""
+    return fmean(losses[-max(1, len(losses) // 10) :])
+
+
+@dataclass
+class Meter:
+    """Turns steps into progress events; the rate is that of this attempt alone.
+
+    `per_step` is how many `unit` one step works through.
+    """
+
+    per_step: int
+    unit: str
+    first: int | None = None
+
+    def progress(self, step: int, steps: int, loss: float, seconds: float) -> Progress:
+        """Return how far a run is after `step` of `steps`, `seconds` after it started."""
+        if self.first is None:
+            self.first = step - 1
+        pace = (step - self.first) / max(seconds, 1e-6)
+        return Progress(
+            step=step,
+            steps=steps,
+            loss=loss,
+            rate=round(pace * self.per_step, 2),
+            unit=self.unit,
+            seconds=round(seconds, 3),
+            eta_seconds=round((steps - step) / pace, 1),
+        )
+
+
+def inherit(folders: Iterable[Path], own: Path) -> None:
+    """Link the checkpoints of earlier attempts into `own`; they never change once written."""
+    for folder in folders:
+        for checkpoint in folder.glob("step-*"):
+            if not (own / checkpoint.name).exists():
+                shutil.copytree(checkpoint, own / checkpoint.name, copy_function=_link)
+
+
+def _link(source: str, target: str) -> None:
+    os.link(source, target)
+
+
+def child_environment(*settings: BaseSettings) -> dict[str, str]:
+    """Return the variables from which a child reads these settings again; secrets stay out.
+
+    The child inherits the environment of its service, so secrets that came that way reach it.
+    """
+    found = {}
+    for group in settings:
+        prefix = str(group.model_config.get("env_prefix", ""))
+        for name, value in group.model_dump(mode="json").items():
+            if value is not None and not isinstance(getattr(group, name), SecretStr):
+                found[f"{prefix}{name}".upper()] = str(value)
+    return found
+
+
+def provenance(libraries: Sequence[str]) -> dict[str, object]:
+    """Return the code and library versions that a result depends on."""
+    return {
+        "code": code_version(),
+        "libraries": {name: metadata.version(name) for name in libraries},
+    }
+
+
+def code_version() -> str:
+    """Return ``git:<commit>`` of a checkout (``+dirty`` if edited) or ``imece==<version>``."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        dirty = _git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):  # an installed copy, or no git here
+        return f"imece=={imece.__version__}"
+    return f"git:{commit}{'+dirty' if dirty else ''}"
+
+
+def _git(*arguments: str) -> str:
+    folder = Path(__file__).parent
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()
