@@ -193,24 +193,25 @@ def _known(
     connection: Connection, arrivals: Sequence[core.Arrival], keys: Mapping[str, near.Key]
 ) -> Known:
     """Load what is stored about a batch, its data sets locked."""
+    _lock(connection, {arrival.dataset for arrival in arrivals if arrival.dataset})
     origins = {
         row.key: Origin(*row) for row in _in(connection, ORIGINS, "key", {a.key for a in arrivals})
     }
     held = {origin.row_id for origin in origins.values() if origin.row_id}
-    names = {arrival.dataset for arrival in arrivals if arrival.dataset}
-    names |= {row.dataset for row in _in(connection, ROWS, "row_id", held)}
-    insert_new(connection, DATASETS, [tables.new_dataset(name) for name in sorted(names)])
-    connection.execute(
-        select(DATASETS.c.name)
-        .where(DATASETS.c.name.in_(names))
-        .order_by(DATASETS.c.name)
-        .with_for_update()
-    ).all()
+    # A revocation does not say which data set it is about; its row does.
+    _lock(connection, {row.dataset for row in _in(connection, ROWS, "row_id", held)})
     bands = {band for key in keys.values() for band in key.bands}
     owners = {row.key: row.row_id for row in _in(connection, BANDS, "key", bands)}
     wanted = held | set(keys) | set(owners.values())
     rows = {row.row_id: tables.row_of(row) for row in _in(connection, ROWS, "row_id", wanted)}
     return Known(origins, rows, owners)
+
+
+def _lock(connection: Connection, names: Collection[str]) -> None:
+    """Keep other replicas from changing these data sets until the transaction ends."""
+    insert_new(connection, DATASETS, [tables.new_dataset(name) for name in sorted(names)])
+    chosen = select(DATASETS.c.name).where(DATASETS.c.name.in_(names))
+    connection.execute(chosen.order_by(DATASETS.c.name).with_for_update()).all()
 
 
 def _write(

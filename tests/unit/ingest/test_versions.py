@@ -108,7 +108,7 @@ def check_history(world: World, expected: set[str]) -> None:
         assert sent.setdefault(event.id, event.data) == event.data
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     count=st.integers(1, 25),
     ends=st.sets(st.integers(0, 24), max_size=4),
@@ -135,7 +135,7 @@ def test_versions_hold_each_row_once_however_the_stream_is_cut(
         asyncio.run(story(Path(folder)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(at=st.integers(1, 30), after=st.booleans(), cuts=st.sets(st.integers(1, 11)))
 def test_versions_hold_each_row_once_wherever_the_process_dies(
     at: int, after: bool, cuts: set[int]
@@ -237,6 +237,15 @@ async def test_the_end_of_a_set_that_changed_nothing_announces_the_same_version_
         await world.submit(submitted(None, "nothing", dataset="empty", ends=True))
         await world.versions.settle(0)
         assert not world.refs("empty")
+
+
+async def test_an_end_that_comes_again_does_not_close_what_came_since(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        end = submitted(instruction(1), "1", ends=True)
+        await world.submit(end)
+        await world.submit(submitted(instruction(2), "2"), end)
+        await world.versions.settle(0)
+        assert [event.added for event in world.sent(DatasetPublished)] == [1]
 
 
 async def test_duplicates_are_refused_with_one_reason_however_often_they_come(

@@ -32,11 +32,14 @@ WORDS = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath",
 
 
 class World:
-    """One running ingest."""
+    """One running ingest; `url` names another database than a file in `folder`."""
+
+    url: str | None = None
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.published: list[Envelope[Any]] = []
-        self.database = Database(f"sqlite:///{folder / 'ingest.db'}", tables.METADATA, "ingest")
+        url = self.url or f"sqlite:///{folder / 'ingest.db'}"
+        self.database = Database(url, tables.METADATA, "ingest")
         self.artifacts = Artifacts(str(folder / "artifacts"))
         self.settings = IngestSettings(**settings)
         self.versions = Versions(self.database, self.artifacts, self.publish, self.settings)
