@@ -103,7 +103,9 @@ async def _main(settings: Settings, builds: tuple[Build, ...]) -> None:
     services = [build(settings, producer.send) for build in builds]
     running = Running(services)
     async with _http(settings, running):
-        await _until_stopped(stop, _start_and_wait(settings, kafka, producer, running, stop))
+        await _until_stopped(
+            running, stop, _start_and_wait(settings, kafka, producer, running, stop)
+        )
     log.info("stopped", services=[service.name for service in services])
 
 
@@ -274,12 +276,17 @@ async def _http(settings: Settings, running: Running) -> AsyncIterator[None]:
             await server
 
 
-async def _until_stopped(stop: asyncio.Event, work: Any) -> None:
+async def _until_stopped(running: Running, stop: asyncio.Event, work: Any) -> None:
     """Run `work`, which ends by itself after `stop`; before it is ready, `stop` cancels it."""
     task = asyncio.create_task(work)
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
+    if running.stage is not None and not task.done():
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return
     _, late = await asyncio.wait({task}, timeout=2 * GRACE_SECONDS + 5)
     if late:
         task.cancel()
