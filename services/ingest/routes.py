@@ -23,7 +23,7 @@ from imece.events import (
 from imece.runtime.app import Publish
 from imece.runtime.database import Database
 from imece.runtime.delivery import Rejected, Subscription, batch
-from services.ingest import core, near, store
+from services.ingest import core, near, store, taint
 from services.ingest.admit import Limits, Origin
 from services.ingest.versions import SOURCE, Versions
 
@@ -85,7 +85,7 @@ class Routes:
 
     async def on_adapters(self, events: Sequence[Envelope[AdapterTrained]]) -> None:
         rows = [row for event in events if (row := core.adapter_row(event.data)) is not None]
-        await self._database.run(store.add_adapters, rows)
+        await self._database.run(taint.add, rows)
         self._versions.wake()
 
     async def _take(self, arrivals: Sequence[core.Arrival]) -> dict[str, Origin]:

@@ -1,4 +1,4 @@
-"""All SQL of ingest: rows, what stands behind them, data set versions, adapters that used them."""
+"""All SQL of ingest: rows, what stands behind them, data set versions."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sqlalchemy import (
 
 from imece.runtime.artifacts import Stored
 from imece.runtime.database import insert_new, upsert
-from services.ingest import core, near, tables
+from services.ingest import core, near, tables, taint
 from services.ingest.admit import Admission, Known, Limits, Origin, admit
-from services.ingest.tables import ADAPTERS, BANDS, DATASETS, ORIGINS, ROWS, VERSIONS
+from services.ingest.tables import BANDS, DATASETS, ORIGINS, ROWS, VERSIONS
 
 _IN = 5_000
 """Values in one IN list; SQLite takes 32,766."""
@@ -63,7 +63,7 @@ def close(connection: Connection, dataset: str) -> int | None:
     waiting = and_(ROWS.c.dataset == dataset, ROWS.c.version.is_(None), ROWS.c.live)
     added = connection.execute(update(ROWS).where(waiting).values(version=number)).rowcount
     summary = _summary(connection, dataset)
-    if added == 0 and summary["revoked"] == _revoked(connection, dataset, held.version):
+    if added == 0 and summary["revoked"] == taint.left_out(connection, dataset, held.version):
         _set_dataset(connection, dataset, changed=False)
         return None
     connection.execute(
@@ -166,29 +166,6 @@ def published(connection: Connection, dataset: str, number: int) -> None:
     )
 
 
-def add_adapters(connection: Connection, adapters: Sequence[Mapping[str, Any]]) -> None:
-    """Remember which data set versions adapters were trained on; check them against revocations."""
-    insert_new(
-        connection, ADAPTERS, [{"revoked": 0, "announced": False, **row} for row in adapters]
-    )
-    _taint(connection)
-
-
-def tainted(connection: Connection) -> list[tables.Tainted]:
-    """Return the adapters whose taint is not announced yet."""
-    due = and_(ADAPTERS.c.revoked > 0, ADAPTERS.c.announced.is_(False))
-    c = ADAPTERS.c
-    found = connection.execute(
-        select(c.digest, c.model, c.datasets, c.revoked).where(due).order_by(c.digest)
-    )
-    return [tables.Tainted(*row) for row in found]
-
-
-def taint_announced(connection: Connection, digest: str) -> None:
-    """Mark an adapter's taint as announced; it is announced once."""
-    connection.execute(update(ADAPTERS).where(ADAPTERS.c.digest == digest).values(announced=True))
-
-
 def _known(
     connection: Connection, arrivals: Sequence[core.Arrival], keys: Mapping[str, near.Key]
 ) -> Known:
@@ -249,39 +226,8 @@ def _revive(connection: Connection, touched: Collection[str]) -> set[str]:
     for chunk in _chunks(gone):
         connection.execute(delete(BANDS).where(BANDS.c.row_id.in_(chunk)))
     if gone:
-        _taint(connection)
+        taint.check(connection)
     return {row.dataset for row in changed}
-
-
-def _taint(connection: Connection) -> None:
-    """Count, for adapters not tainted so far, the rows they learned that were taken out since."""
-    for adapter in connection.execute(select(ADAPTERS).where(ADAPTERS.c.revoked == 0)).all():
-        lost = sum(
-            len(_gone(connection, ref["dataset"], ref["version"])) for ref in adapter.datasets
-        )
-        if lost:
-            connection.execute(
-                update(ADAPTERS).where(ADAPTERS.c.digest == adapter.digest).values(revoked=lost)
-            )
-
-
-def _gone(connection: Connection, dataset: str, number: int) -> set[str]:
-    dead = connection.execute(
-        select(ROWS.c.row_id).where(
-            ROWS.c.dataset == dataset, ROWS.c.version <= number, ROWS.c.live.is_(False)
-        )
-    ).scalars()
-    return set(dead) - set(_revoked(connection, dataset, number))
-
-
-def _revoked(connection: Connection, dataset: str, number: int) -> list[str]:
-    """Return the rows that a version leaves out; none when there is no such version."""
-    summary = connection.execute(
-        select(VERSIONS.c.summary).where(
-            VERSIONS.c.dataset == dataset, VERSIONS.c.version == number
-        )
-    ).scalar()
-    return list(summary["revoked"]) if summary else []
 
 
 def _announce_newest(connection: Connection, dataset: str) -> None:

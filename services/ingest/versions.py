@@ -21,7 +21,7 @@ from imece.events import (
 from imece.runtime.app import Publish
 from imece.runtime.artifacts import Artifacts, canonical_json
 from imece.runtime.database import Database
-from services.ingest import core, parquet, store
+from services.ingest import core, parquet, store, taint
 from services.ingest.settings import IngestSettings
 from services.ingest.tables import Tainted, Version
 
@@ -63,7 +63,7 @@ class Versions:
         )
         for dataset, number in await self._database.run(store.closing):
             await self._finish(dataset, number)
-        for adapter in await self._database.run(store.tainted):
+        for adapter in await self._database.run(taint.waiting):
             await self._taint(adapter)
 
     async def _finish(self, dataset: str, number: int) -> None:
@@ -132,7 +132,7 @@ class Versions:
             revoked=adapter.revoked,
         )
         await self._publish(new(event, SOURCE, derived_id(SOURCE, "tainted", adapter.digest)))
-        await self._database.run(store.taint_announced, adapter.digest)
+        await self._database.run(taint.announced, adapter.digest)
         _TAINTED.inc()
         _LOG.warning("adapter tainted", model=adapter.model, revoked=adapter.revoked)
 
