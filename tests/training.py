@@ -1,0 +1,56 @@
+"""Data set versions and jobs for tests of trainer and adapter."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from imece.events import DatasetRef, Document, Record
+from imece.runtime.artifacts import Artifacts, canonical_json
+from imece.runtime.jobs.checkpoints import Checkpoints
+from imece.runtime.jobs.child import ChildJob
+from services.ingest import parquet
+
+WORDS = ["ılık", "İzmir", "çay", "su", "dağ", "köy", "imece", "ekmek", "tree", "stone"]
+
+
+def documents(count: int, seed: int = 0) -> list[Document]:
+    """Return texts of few words, so that a tiny model learns something in seconds."""
+    chance = random.Random(seed)
+    return [Document(text=" ".join(chance.choices(WORDS, k=40))) for _ in range(count)]
+
+
+def publish(
+    artifacts: Artifacts, records: Iterable[Record], *, dataset: str = "facts", split: str = "train"
+) -> DatasetRef:
+    """Store one version of `dataset` the way ingest does, and return its reference."""
+    rows = [
+        {
+            "row_id": str(number),
+            "kind": record.kind,
+            "split": split,
+            "cluster": str(number),
+            "origin": "{}",
+            "record": record.model_dump_json(),
+        }
+        for number, record in enumerate(records)
+    ]
+    part = artifacts.put(f"datasets/{dataset}/part.parquet", parquet.part(rows))
+    manifest = {
+        "schema": 1,
+        "dataset": dataset,
+        "version": 1,
+        "rows": len(rows),
+        "revoked": [],
+        "parts": [{"uri": part.uri, "digest": part.digest}],
+    }
+    stored = artifacts.put(f"datasets/{dataset}/manifest.json", canonical_json(manifest))
+    return DatasetRef(dataset=dataset, version=1, digest=stored.digest, uri=stored.uri)
+
+
+def child_job(folder: Path, request: dict[str, Any]) -> ChildJob:
+    """Return a first attempt as the runner would prepare it, for calling the work in-process."""
+    folder.mkdir(parents=True)
+    return ChildJob("job-1", "m", 1, request, folder, Checkpoints("job-1", folder / "checkpoints"))
