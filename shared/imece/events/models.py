@@ -236,7 +236,10 @@ class Metric(Part):
 
 
 class EvaluationCompleted(Event):
-    """The figures of one evaluation; per-item answers lie at `items` (JSON lines)."""
+    """The figures of one evaluation; per-item answers lie at `items` (JSON lines).
+
+    After a failure there are neither figures nor items.
+    """
 
     topic: ClassVar[Topic] = Topic(
         "imece.evaluation.completed.v1", "model", ("evaluator",), ("upstream",), 3, 365, public=True
@@ -246,8 +249,8 @@ class EvaluationCompleted(Event):
     ref: ModelRef
     suites: tuple[DatasetRef, ...]
     metrics: tuple[Metric, ...]
-    items: ShortText
-    items_digest: Digest
+    items: ShortText = ""
+    items_digest: Digest | None = None
     failure: Failure | None = None
 
 

@@ -1,0 +1,201 @@
+"""What an evaluation asks, how an answer is graded, and who is compared with whom: all pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from imece.events import (
+    AdapterTrained,
+    Envelope,
+    EvaluationCase,
+    EvaluationPlan,
+    EvaluationRequested,
+    JudgementCompleted,
+    JudgementRequested,
+    LabelledExample,
+    ModelRef,
+    Record,
+    derived_id,
+)
+from imece.runtime.text import contains_answer, fold
+
+GRADER = "answers/1"
+"""Raise it when grading changes, so that stored items are made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing to ask; `labels` is the suite's label set for labelled examples, else empty."""
+
+    id: str
+    suite: str
+    prompt: str
+    expected: tuple[str, ...]
+    slice: str
+    guard: bool = False
+    free_form: bool = False
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A question with a model's answer; `label` is what a label was read as, None unparsed."""
+
+    id: str
+    suite: str
+    prompt: str
+    expected: tuple[str, ...]
+    slice: str
+    guard: bool
+    free_form: bool
+    labels: tuple[str, ...]
+    answer: str
+    label: str | None
+    correct: bool
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one event asks the evaluator to do."""
+
+    model: str
+    ref: ModelRef
+    plan: EvaluationPlan
+
+
+def asked(event: Envelope[EvaluationRequested] | Envelope[AdapterTrained]) -> Asked | None:
+    """Return what `event` asks for; None for an adapter that nobody wants tested."""
+    data = event.data
+    plan = data.plan if isinstance(data, EvaluationRequested) else data.evaluation
+    return None if plan is None else Asked(data.model, data.ref, plan)
+
+
+def evaluation_id(event: Envelope[Any]) -> str:
+    """Return the id of the evaluation (and its job) that `event` causes."""
+    return derived_id("evaluation", event.source, event.id)
+
+
+def baseline_of(asked: Asked, champion: ModelRef | None) -> ModelRef | None:
+    """Return what to compare with: the plan's, else the champion, else the bare base."""
+    if not asked.plan.decide:
+        return None
+    bare = ModelRef(name="base", base=asked.ref.base, base_digest=asked.ref.base_digest)
+    return asked.plan.baseline or champion or bare
+
+
+def same_model(one: ModelRef, other: ModelRef) -> bool:
+    """Tell whether two references mean the same weights, whatever they are called."""
+    return (one.base, one.adapter_digest) == (other.base, other.adapter_digest)
+
+
+def questions(suite: str, rows: Iterable[tuple[str, Record]]) -> list[Question]:
+    """Return the questions of one suite; rows of other kinds ask nothing."""
+    rows = list(rows)
+    labels = tuple(sorted({r.label for _, r in rows if isinstance(r, LabelledExample)}))
+    found = []
+    for id, record in rows:
+        key = f"{suite}/{id}"
+        if isinstance(record, EvaluationCase):
+            found.append(
+                Question(
+                    key,
+                    suite,
+                    record.prompt,
+                    record.expected,
+                    record.slice,
+                    record.guard,
+                    record.free_form,
+                )
+            )
+        elif isinstance(record, LabelledExample) and record.label:
+            expected = (record.label,)
+            found.append(Question(key, suite, record.text, expected, suite, labels=labels))
+    return found
+
+
+def grade(question: Question, answer: str) -> Item:
+    """Return `question` with `answer` and whether it is right; an unreadable label is wrong."""
+    exact = fold(answer).rstrip(".!") in {fold(text).rstrip(".!") for text in question.expected}
+    label = None
+    if question.labels:
+        label = read_label(answer, question.labels)
+        correct = label == question.expected[0]
+    else:
+        correct = contains_answer(answer, question.expected, question.prompt)
+    return Item(**asdict(question), answer=answer, label=label, correct=correct, exact=exact)
+
+
+def read_label(answer: str, labels: Sequence[str]) -> str | None:
+    """Return the label that `answer` says: itself, or the only one it contains."""
+    by_fold = {fold(label): label for label in labels}
+    said = fold(answer).rstrip(".! ")
+    if said in by_fold:
+        return by_fold[said]
+    found = [label for label in labels if contains_answer(answer, (label,))]
+    # "not spam" contains "spam" when both are labels: a part of another found label says nothing.
+    whole = [f for f in found if not any(f != g and fold(f) in fold(g) for g in found)]
+    return whole[0] if len(whole) == 1 else None
+
+
+def dump(items: Sequence[Item]) -> bytes:
+    """Return items as JSON lines, the same bytes for the same items."""
+    lines = (json.dumps(asdict(item), ensure_ascii=False, sort_keys=True) for item in items)
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def load(data: bytes) -> list[Item]:
+    """Read what `dump` wrote."""
+    return [item_of(json.loads(line)) for line in data.decode().split("\n") if line]
+
+
+def item_of(row: Mapping[str, Any]) -> Item:
+    """Return the item of one parsed JSON line."""
+    lists = {"expected": tuple(row["expected"]), "labels": tuple(row["labels"])}
+    return Item(**{**row, **lists})
+
+
+def candidate_is_a(evaluation: str, item: str) -> bool:
+    """Decide blindly, but the same way each time, which answer is shown as a."""
+    return hashlib.sha256(f"{evaluation}\x1f{item}".encode()).digest()[0] % 2 == 0
+
+
+def to_judge(
+    evaluation: str, candidate: Sequence[Item], baseline: Sequence[Item], limit: int
+) -> list[JudgementRequested]:
+    """Return questions for the judge: free-form items whose two answers differ, at most `limit`."""
+    before = {item.id: item for item in baseline}
+    differing = [
+        (item, before[item.id])
+        for item in sorted(candidate, key=lambda item: derived_id(evaluation, item.id))
+        if item.free_form and item.id in before and item.answer != before[item.id].answer
+    ]
+    return [_judgement(evaluation, new, old) for new, old in differing[:limit]]
+
+
+def _judgement(evaluation: str, new: Item, old: Item) -> JudgementRequested:
+    id = derived_id(evaluation, new.id)
+    first, second = (new, old) if candidate_is_a(evaluation, id) else (old, new)
+    return JudgementRequested(
+        item=id,
+        evaluation=evaluation,
+        prompt=new.prompt,
+        answer_a=first.answer,
+        answer_b=second.answer,
+        reference=" / ".join(new.expected)[:2000],
+    )
+
+
+Preference = Literal["candidate", "baseline", "tie", "unscored"]
+
+
+def preference(judgement: JudgementCompleted) -> Preference:
+    """Return whom the judge preferred, the blinding undone."""
+    if judgement.verdict in ("tie", "unscored"):
+        return "tie" if judgement.verdict == "tie" else "unscored"
+    is_a = candidate_is_a(judgement.evaluation, judgement.item)
+    return "candidate" if (judgement.verdict == "a") == is_a else "baseline"

@@ -1,0 +1,158 @@
+"""The gate's clock: after the answers it asks the judge, waits for it, decides and tells.
+
+Everything it does is stored before it is told, under derived ids, so it may die anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from datetime import datetime
+from typing import Any
+
+import structlog
+from prometheus_client import Counter
+
+from imece.errors import RejectedError, UnavailableError
+from imece.events import AuditRecorded, Check, Envelope, Event, PromotionDecided, derived_id, new
+from imece.runtime.app import Publish
+from imece.runtime.artifacts import Artifacts
+from imece.runtime.database import Database
+from imece.runtime.jobs import Job
+from imece.runtime.jobs.model import TERMINAL
+from services.evaluator import core, gate, store
+from services.evaluator.core import Item
+from services.evaluator.store import Evaluation
+
+log = structlog.get_logger()
+SOURCE = "imece/evaluator"
+VERDICTS = Counter("imece_promotions", "Gate decisions", ["verdict"])
+
+
+class Decider:
+    """Takes finished evaluations to their decision."""
+
+    def __init__(
+        self,
+        database: Database,
+        artifacts: Artifacts,
+        publish: Publish,
+        policy: gate.Policy,
+        *,
+        judge_seconds: float,
+        tick_seconds: float,
+    ) -> None:
+        self._database, self._artifacts, self._publish = database, artifacts, publish
+        self._policy = policy
+        self._patience, self._tick = judge_seconds, tick_seconds
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look after all unfinished evaluations until `stop`."""
+        while not stop.is_set():
+            try:
+                await self.tick(time.time())
+            except UnavailableError as error:
+                log.warning("gate.postponed", error=str(error))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), self._tick)
+
+    async def tick(self, now: float) -> None:
+        """Take each unfinished evaluation as far as it can go at `now`."""
+        for evaluation, job in await self._database.run(store.unfinished):
+            if job is None or job.state not in TERMINAL:
+                continue
+            if job.state != "succeeded":
+                await self._database.run(store.finish, evaluation.id)
+            elif evaluation.state == "measuring":
+                await self._measured(evaluation, job, now)
+            elif evaluation.state == "judging":
+                await self._judging(evaluation, job, now)
+            else:
+                await self._tell(evaluation)
+
+    async def _measured(self, evaluation: Evaluation, job: Job, now: float) -> None:
+        limit = evaluation.asked.plan.judge_items
+        wanted = []
+        if limit:
+            try:
+                candidate, baseline = await self._items(job)
+            except RejectedError as error:
+                return await self._decide(evaluation, "inconclusive", (_lost(error),), now)
+            wanted = core.to_judge(evaluation.id, candidate, baseline, limit)
+        if wanted:
+            await self._publish(*(self._wrap(evaluation, each, each.item) for each in wanted))
+        deadline = now + self._patience
+        await self._database.run(store.start_judging, evaluation.id, len(wanted), deadline)
+        return None
+
+    async def _judging(self, evaluation: Evaluation, job: Job, now: float) -> None:
+        told = await self._database.run(store.judgements, evaluation.id)
+        late = evaluation.judge_deadline is not None and now >= evaluation.judge_deadline
+        if len(told) < evaluation.judge_asked and not late:
+            return
+        try:
+            candidate, baseline = await self._items(job)
+        except RejectedError as error:
+            await self._decide(evaluation, "inconclusive", (_lost(error),), now)
+            return
+        verdict, checks = gate.decide(
+            candidate, baseline, told, evaluation.judge_asked, self._policy
+        )
+        await self._decide(evaluation, verdict, checks, now)
+
+    async def _decide(
+        self, evaluation: Evaluation, verdict: gate.Verdict, checks: tuple[Check, ...], now: float
+    ) -> None:
+        baseline = evaluation.baseline
+        assert baseline is not None
+        current = await self._database.run(store.champion)
+        verdict, checks = gate.against_champion(verdict, checks, baseline, current)
+        candidate = evaluation.asked.ref
+        decision = PromotionDecided(
+            model=evaluation.asked.model,
+            evaluation=evaluation.id,
+            verdict=verdict,
+            checks=checks,
+            candidate=candidate,
+            champion=candidate if verdict == "promote" else current or baseline,
+            policy=self._policy.name,
+        )
+        await self._database.run(store.decide, evaluation.id, decision, now)
+
+    async def _tell(self, evaluation: Evaluation) -> None:
+        decision, at = evaluation.decision, evaluation.decided_at
+        assert decision is not None
+        audit = AuditRecorded(
+            service="evaluator",
+            action=f"promotion.{decision.verdict}",
+            subject=decision.model,
+            actor=f"policy:{decision.policy}",
+            detail=f"champion is {decision.champion.name} (evaluation {evaluation.id})",
+        )
+        await self._publish(
+            self._wrap(evaluation, decision, at=at), self._wrap(evaluation, audit, at=at)
+        )
+        await self._database.run(store.finish, evaluation.id)
+        VERDICTS.labels(decision.verdict).inc()
+        log.info("gate.decided", model=decision.model, verdict=decision.verdict)
+
+    async def _items(self, job: Job) -> tuple[list[Item], list[Item]]:
+        result: dict[str, Any] = job.result or {}
+
+        def load(part: str) -> list[Item]:
+            return core.load(self._artifacts.get(result[part], result[f"{part}_digest"]))
+
+        return await asyncio.to_thread(load, "items"), await asyncio.to_thread(load, "baseline")
+
+    def _wrap(
+        self, evaluation: Evaluation, event: Event, part: str = "", at: datetime | None = None
+    ) -> Envelope[Event]:
+        id = derived_id(evaluation.id, event.topic.name, part)
+        fresh = new(event, SOURCE, id)
+        return Envelope(event, id, SOURCE, at or fresh.time, evaluation.traceparent)
+
+
+def _lost(error: RejectedError) -> Check:
+    detail = f"the answers cannot be read any more: {error}; evaluate again"
+    return Check(name="stored-items", outcome="inconclusive", detail=detail)

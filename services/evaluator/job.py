@@ -1,0 +1,141 @@
+"""The child process of an evaluation: answer all suites, grade, measure, store the items."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imece.errors import JobError
+from imece.events import DatasetRef, EvaluationPlan, ModelRef, Progress
+from imece.local.models import resolve
+from imece.runtime import datasets
+from imece.runtime.artifacts import Artifacts
+from imece.runtime.jobs.child import ChildJob, Stopped, main
+from imece.runtime.settings import Settings
+from services.evaluator import answers, core, metrics, recipe
+from services.evaluator.core import Item, Question
+from services.evaluator.settings import EvaluatorSettings
+
+KINDS = {"evaluation-case", "labelled"}
+THREADS = 2
+
+
+@dataclass
+class Run:
+    """What the parts of one job share; models are loaded when they are needed, each base once."""
+
+    job: ChildJob
+    artifacts: Artifacts
+    cache: Path
+    own: EvaluatorSettings
+    suites: list[tuple[DatasetRef, list[Question]]]
+    steps: int
+    began: float
+    done: int = 0
+    loaded: tuple[Path, recipe.Answerer] | None = None
+
+    def items(self, ref: ModelRef) -> tuple[list[Item], str]:
+        """Return the graded answers of a model to all suites, and the digest of its base."""
+        base, digest = self._base(ref)
+        adapter = None
+        if ref.adapter is not None and ref.adapter_digest is not None:
+            into = self.cache / "artifacts"
+            adapter = self.artifacts.fetch_folder(ref.adapter, ref.adapter_digest, into)
+        found: list[Item] = []
+        for suite, asked in self.suites:
+            decoding = f"greedy/{self.own.max_new_tokens}"
+            name = answers.key(digest, ref.adapter_digest, suite.digest, decoding)
+            items = answers.find(self.artifacts, name)
+            if items is None:
+                items = self._answer(base, adapter, asked)
+                answers.keep(self.artifacts, name, items)
+            self.done += len(asked)
+            self._report(0)
+            found += items
+        return found, digest
+
+    def _answer(self, base: Path, adapter: Path | None, asked: list[Question]) -> list[Item]:
+        if self.loaded is None or self.loaded[0] != base:
+            self.loaded = (base, recipe.load(base))
+        said = self.loaded[1].answer(
+            adapter,
+            [question.prompt for question in asked],
+            max_new_tokens=self.own.max_new_tokens,
+            batch_size=self.own.batch_size,
+            on_progress=lambda done, _all: self._report(done),
+        )
+        return [core.grade(question, answer) for question, answer in zip(asked, said, strict=True)]
+
+    def _base(self, ref: ModelRef) -> tuple[Path, str]:
+        if ref.base.startswith(self.artifacts.root + "/") and ref.base_digest is not None:
+            into = self.cache / "artifacts"
+            return self.artifacts.fetch_folder(ref.base, ref.base_digest, into), ref.base_digest
+        model = resolve(ref.base, self.cache)
+        digest = f"sha256:{model.digest.removeprefix('sha256:')}"
+        if ref.base_digest not in (None, digest):
+            raise JobError(
+                "base_changed", f"{ref.base} has the digest {digest}, not {ref.base_digest}"
+            )
+        return model.path, digest
+
+    def _report(self, more: int) -> None:
+        if self.job.should_stop():
+            raise Stopped  # finished suites are kept, so the next attempt goes on from them
+        seconds = time.monotonic() - self.began
+        step = self.done + more
+        self.job.progress(
+            Progress(
+                step=step,
+                steps=self.steps,
+                rate=step / seconds if seconds > 0 else None,
+                unit="answers",
+                seconds=seconds,
+            )
+        )
+
+
+def work(job: ChildJob) -> dict[str, Any]:
+    """Evaluate the candidate, and the baseline where one is named."""
+    torch.set_num_threads(min(THREADS, torch.get_num_threads()))
+    settings = Settings()
+    artifacts = Artifacts(settings.artifacts_url())
+    plan = EvaluationPlan.model_validate(job.request["plan"])
+    models = {"items": ModelRef.model_validate(job.request["ref"])}
+    if job.request["baseline"] is not None:
+        models["baseline"] = ModelRef.model_validate(job.request["baseline"])
+    suites = _suites(artifacts, plan)
+    steps = len(models) * sum(len(asked) for _, asked in suites)
+    own = EvaluatorSettings()
+    run = Run(job, artifacts, settings.cache, own, suites, steps, time.monotonic())
+    result: dict[str, Any] = {}
+    for part, ref in models.items():
+        items, digest = run.items(ref)
+        stored = artifacts.put(f"evaluations/{job.id}/{part}.jsonl", core.dump(items))
+        result |= {part: stored.uri, f"{part}_digest": stored.digest, f"{part}_base": digest}
+        if part == "items":
+            result["metrics"] = [m.model_dump(mode="json") for m in metrics.measure(items)]
+    return result
+
+
+def _suites(artifacts: Artifacts, plan: EvaluationPlan) -> list[tuple[DatasetRef, list[Question]]]:
+    """Read all suites; JobError where there is nothing to ask."""
+    suites = []
+    for ref in {ref.digest: ref for ref in plan.suites}.values():
+        rows = datasets.read(artifacts, ref, KINDS)
+        asked = core.questions(ref.dataset, [(row.row_id, row.record) for row in rows])
+        if not asked:
+            raise JobError(
+                "empty_suite",
+                f"data set {ref.dataset} version {ref.version} holds no evaluation case and no"
+                " labelled example",
+            )
+        suites.append((ref, asked))
+    return suites
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(work))

@@ -1,0 +1,117 @@
+"""Kafka handlers of the evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from imece.errors import RejectedError
+from imece.events import (
+    AdapterTrained,
+    Envelope,
+    EvaluationCompleted,
+    EvaluationPlan,
+    EvaluationRequested,
+    Event,
+    Failure,
+    JobCancelRequested,
+    JudgementCompleted,
+    ModelRef,
+)
+from imece.runtime.database import Database
+from imece.runtime.delivery import Subscription, batch, each
+from imece.runtime.jobs import Job, JobRequest, Jobs
+from services.evaluator import core, store
+
+SCHEMES = ("hf:", "wheel:", "file://", "s3://", "/")
+
+
+class Routes:
+    """Handlers: load, decide, save, publish."""
+
+    def __init__(self, database: Database, jobs: Jobs, timeout_seconds: int) -> None:
+        self._database, self._jobs, self._timeout = database, jobs, timeout_seconds
+
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """Return what the evaluator consumes."""
+        return (
+            each(EvaluationRequested, self.on_asked),
+            each(AdapterTrained, self.on_asked),
+            batch(JudgementCompleted, self.on_judgements),
+            each(JobCancelRequested, self._jobs.on_cancel),
+        )
+
+    async def on_asked(
+        self, event: Envelope[EvaluationRequested] | Envelope[AdapterTrained]
+    ) -> None:
+        asked = core.asked(event)
+        if asked is None:
+            return
+        check(asked)
+        champion = await self._database.run(store.champion)
+        baseline = core.baseline_of(asked, champion)
+        id = core.evaluation_id(event)
+        kept = await self._database.run(store.add, id, asked, baseline, event.traceparent)
+        await self._jobs.submit(event, job_request(kept, self._timeout))
+
+    async def on_judgements(self, events: Sequence[Envelope[JudgementCompleted]]) -> None:
+        await self._database.run(store.add_judgements, [event.data for event in events])
+
+
+def check(asked: core.Asked) -> None:
+    """Raise RejectedError where no attempt could ever succeed."""
+    for ref in (asked.ref, asked.plan.baseline):
+        if ref is None:
+            continue
+        if not ref.base.startswith(SCHEMES):
+            raise RejectedError(
+                "unknown_base_scheme",
+                f"base {ref.base!r} of {ref.name} has no known scheme; write hf:ORG/NAME@REV,"
+                " wheel:NAME==VERSION or an absolute folder",
+                "/ref/base",
+            )
+        if ref.adapter is not None and ref.adapter_digest is None:
+            raise RejectedError(
+                "no_adapter_digest",
+                f"the adapter of {ref.name} comes without its digest, so it cannot be verified",
+                "/ref/adapter_digest",
+            )
+
+
+def job_request(kept: store.Evaluation, timeout_seconds: int) -> JobRequest:
+    """Return the job that answers the suites."""
+    request = {
+        "ref": kept.asked.ref.model_dump(mode="json"),
+        "plan": kept.asked.plan.model_dump(mode="json"),
+        "baseline": kept.baseline.model_dump(mode="json") if kept.baseline else None,
+    }
+    return JobRequest(kept.id, kept.asked.model, request, timeout_seconds=timeout_seconds)
+
+
+def results(job: Job, result: Mapping[str, Any]) -> Sequence[Event]:
+    """Return what to publish once `job` has succeeded."""
+    return (
+        EvaluationCompleted(
+            model=job.model,
+            evaluation=job.id,
+            ref=ModelRef.model_validate(job.request["ref"]),
+            suites=EvaluationPlan.model_validate(job.request["plan"]).suites,
+            metrics=result["metrics"],
+            items=result["items"],
+            items_digest=result["items_digest"],
+        ),
+    )
+
+
+def failures(job: Job, failure: Failure) -> Sequence[Event]:
+    """Return what to publish once `job` has failed for good."""
+    return (
+        EvaluationCompleted(
+            model=job.model,
+            evaluation=job.id,
+            ref=ModelRef.model_validate(job.request["ref"]),
+            suites=EvaluationPlan.model_validate(job.request["plan"]).suites,
+            metrics=(),
+            failure=failure,
+        ),
+    )
