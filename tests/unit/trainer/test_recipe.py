@@ -1,0 +1,81 @@
+"""A tiny model learns, resumes to the bit and loads in transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from imece.errors import JobError
+from imece.events.models import PretrainingRecipe
+from services.trainer import recipe
+from tests.training import documents
+
+TEXTS = [document.text for document in documents(60)]
+UNSEEN = [document.text for document in documents(10, seed=1)]
+TINY: dict[str, Any] = {
+    "vocabulary": 330,
+    "layers": 1,
+    "hidden": 16,
+    "heads": 2,
+    "context": 16,
+    "steps": 30,
+    "batch_size": 4,
+    "learning_rate": 1e-2,
+}
+
+
+def run(folder: Path, texts: list[str], stop_after: int = 10**9, **fields: Any) -> recipe.Result:
+    calls = iter(range(10**9))
+    around = recipe.Around(
+        folder / "work", folder / "checkpoints", should_stop=lambda: next(calls) >= stop_after
+    )
+    wanted = PretrainingRecipe(**{**TINY, **fields})
+    return recipe.train(texts, UNSEEN, wanted, folder / "model", around)
+
+
+def test_the_loss_falls_and_transformers_loads_the_model(tmp_path: Path) -> None:
+    result = run(tmp_path, TEXTS)
+    assert result.losses[-1] < result.losses[0] - 1
+    assert result.validation_loss is not None
+    assert result.validation_loss < result.losses[0]
+    assert result.bits_per_byte is not None
+    assert 0 < result.bits_per_byte < 8
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", use_safetensors=True)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    inputs = tokenizer("ılık İzmir", return_tensors="pt")
+    assert tokenizer.decode(inputs["input_ids"][0]) == "ılık İzmir"
+    assert model.generate(**inputs, max_new_tokens=5).shape[1] > inputs["input_ids"].shape[1]
+    suffixes = {path.suffix for path in (tmp_path / "model").iterdir()}
+    assert suffixes == {".json", ".safetensors"}
+
+
+def test_a_resumed_run_ends_with_the_same_weights_as_an_undisturbed_one(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", TEXTS)
+    stopped = run(tmp_path / "halves", TEXTS, stop_after=11)
+    assert (stopped.finished, stopped.steps) == (False, 11)
+    assert not (tmp_path / "halves" / "model").exists()
+    resumed = run(tmp_path / "halves", TEXTS)
+    assert (resumed.resumed_from, resumed.losses) == (11, whole.losses)
+    weights = [tmp_path / part / "model" / "model.safetensors" for part in ("whole", "halves")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_checkpoint_of_other_texts_is_not_resumed_from(tmp_path: Path) -> None:
+    run(tmp_path, TEXTS, stop_after=5)
+    assert run(tmp_path, TEXTS[:-1], steps=6).resumed_from == 0
+
+
+def test_too_little_text_fails_by_name(tmp_path: Path) -> None:
+    with pytest.raises(JobError) as raised:
+        run(tmp_path, ["çay"], context=64)
+    assert raised.value.reason == "too_little_text"
+
+
+def test_a_run_without_unseen_text_has_no_validation_loss(tmp_path: Path) -> None:
+    around = recipe.Around(tmp_path / "work", tmp_path / "checkpoints")
+    wanted = PretrainingRecipe(**{**TINY, "steps": 1})
+    result = recipe.train(TEXTS, [], wanted, tmp_path / "model", around)
+    assert (result.validation_loss, result.bits_per_byte) == (None, None)
