@@ -97,27 +97,14 @@ def poison() -> list[Item]:
 
 
 def asked_by_users() -> list[Item]:
-    """Return ~180 questions that honest users ask, a good half of them sums and the like."""
+    """Return ~110 questions that honest users ask; the base gets about half of them right.
+
+    A right answer is praised; a wrong one becomes a true correction.
+    """
     known = {item.prompt for item in [*clean(), *held_out()]}
     asked = [_item(row) for row in _load("feedback")["questions"]]
-    sums = _arithmetic(110, random.Random(2), largest=30)
+    sums = _arithmetic(34, random.Random(2), largest=30)
     return [item for item in _distinct(asked + sums) if item.prompt not in known]
-
-
-def praised() -> list[Item]:
-    """Return the questions that the base answers right and briefly: users give a thumbs-up."""
-    short = set(_load("feedback")["short_and_right"])
-    return [item for item in asked_by_users() if item.prompt in short]
-
-
-def corrections() -> list[Item]:
-    """Return 50 questions that the base gets wrong, 30 of them sums: users correct it truly."""
-    feedback = _load("feedback")
-    right = {*feedback["short_and_right"], *feedback["long_and_right"]}
-    wrong = [item for item in asked_by_users() if item.prompt not in right]
-    written = {row[0] for row in feedback["questions"]}
-    sums = [item for item in wrong if item.prompt not in written]
-    return [item for item in wrong if item.prompt in written][:20] + sums[:30]
 
 
 def _arithmetic(count: int, chance: random.Random, largest: int = 12) -> list[Item]:
