@@ -15,6 +15,7 @@ from imece.runtime.jobs.model import Failed, Outcome, Succeeded
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _NOISE = re.compile(r"^(\s|Traceback \(|\[?[~^]+$|During handling|The above exception)")
+_NO_MODULE = re.compile(r": No module named [\w.']+$")
 _IMPORT = ("ModuleNotFoundError:", "ImportError:")
 _TAIL_BYTES = 64 * 1024
 _MAX_MESSAGE = 1_000
@@ -82,7 +83,7 @@ def _by_itself(folder: Path, code: int) -> Failed:
         return failed("bad_config", line or "the job refused its configuration", retry=False)
     if code == files.INTERRUPTED:
         return failed("interrupted", line or "someone else stopped the job", retry=True)
-    if line.startswith(_IMPORT):
+    if line.startswith(_IMPORT) or _NO_MODULE.search(line):
         return failed("import_failed", line, retry=False)
     if "No space left on device" in line or line.startswith("disk_full:"):
         return failed("disk_full", line, retry=True)

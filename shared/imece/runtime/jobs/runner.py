@@ -72,23 +72,24 @@ class Jobs:
         Returns when the row is durable. Its state is announced at once if the broker answers, else
         by the loop later. `UnavailableError` when the database does not answer.
         """
-        job = await self._database.run(
-            store.submit, request, cause.traceparent, self.owner, time.time()
-        )
-        if job.version > job.announced:
-            await self._announce(job.id)
+        async with self._publishing:
+            await self._database.run(
+                store.submit, request, cause.traceparent, self.owner, time.time()
+            )
+            await self._announce(request.id)
         self._claimable.set()
 
     async def on_cancel(self, event: Envelope[JobCancelRequested]) -> None:
         """Cancel a job of this service; one that waits ends at once, others' are ignored."""
         job_id = event.data.job
-        job = await self._database.run(store.cancel, job_id, self.owner, time.time())
-        if job is None:
-            return
+        async with self._publishing:
+            job = await self._database.run(store.cancel, job_id, self.owner, time.time())
+            if job is None:
+                return
+            await self._announce(job_id)
         log.info("job.cancel", job=job_id, by=event.data.by, state=job.state)
         if attempt := self._attempts.get(job_id):
             attempt.hurry.set()
-        self._changed.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run and announce jobs until `stop`; then hand a running one back to the queue."""
@@ -101,9 +102,11 @@ class Jobs:
 
     async def run_once(self, stop: asyncio.Event | None = None) -> Job | None:
         """Claim and run one job to the end of its attempt; None when nothing was claimable."""
-        claimed = await self._database.run(
-            store.claim, self.owner, time.time(), self._limits.lease, self._policy
-        )
+        # Under the lock, so that "queued" is announced before "running" replaces it.
+        async with self._publishing:
+            claimed = await self._database.run(
+                store.claim, self.owner, time.time(), self._limits.lease, self._policy
+            )
         self._changed.set()
         if claimed is None:
             return None
@@ -133,28 +136,30 @@ class Jobs:
         patience = min(5.0, self._limits.lease)
         waiting = await self._database.run(store.unannounced, self.owner, time.time(), patience)
         for job in waiting:
-            await self._announce(job.id)
+            async with self._publishing:
+                await self._announce(job.id)
         counts = await self._database.run(store.counts)
         metrics.show(self._service, counts)
 
     async def _announce(self, job_id: str) -> None:
-        """Publish a job's newest change; where that fails now, the loop tries again."""
-        async with self._publishing:
-            try:
-                # Read under the lock: an older version must not follow a newer one.
-                job = await self._database.run(store.get, job_id)
-                if job is None or job.version <= job.announced:
-                    return
-                consequences = self._announcer.consequences(job)
-                if consequences:
-                    await self._publish(*consequences)
-                await self._publish(self._announcer.state(job))
-                await self._database.run(store.mark_announced, job)
-            except UnavailableError as error:
-                log.warning("job.announce_postponed", job=job_id, error=str(error))
-            except Exception:
-                # A bug in results() of one job may not keep the others from being announced.
-                log.exception("job.announce_failed", job=job_id)
+        """Publish a job's newest change; where that fails now, the loop tries again.
+
+        The caller holds the lock: an older version must not follow a newer one.
+        """
+        try:
+            job = await self._database.run(store.get, job_id)
+            if job is None or job.version <= job.announced:
+                return
+            consequences = self._announcer.consequences(job)
+            if consequences:
+                await self._publish(*consequences)
+            await self._publish(self._announcer.state(job))
+            await self._database.run(store.mark_announced, job)
+        except UnavailableError as error:
+            log.warning("job.announce_postponed", job=job_id, error=str(error))
+        except Exception:
+            # A bug in results() of one job may not keep the others from being announced.
+            log.exception("job.announce_failed", job=job_id)
 
     async def _announce_now(self) -> None:
         try:

@@ -112,8 +112,8 @@ def claim(
 ) -> tuple[Job, bool] | None:
     """Take the most urgent claimable job for `lease` seconds, and whether it was lost before.
 
-    None when nothing is claimable. A job whose machine was lost is counted as a loss; one lost too often ends here as failed, one
-    that was being cancelled as cancelled, and the next candidate is looked at.
+    None when nothing is claimable. A job whose machine was lost is counted as a loss; one lost too
+    often ends here as failed, one that was being cancelled as cancelled, and the next is looked at.
     """
     while (found := _candidate(connection, now)) is not None:
         lost = found.state in _LIVE
