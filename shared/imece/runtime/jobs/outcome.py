@@ -37,7 +37,7 @@ def decide(folder: Path, token: int, code: int) -> Outcome:
 
 def failed(reason: str, message: str, *, retry: bool) -> Failed:
     """Build a failure whose message is fit for an event."""
-    safe = re.sub(r"[^\w.:@/+-]", "_", reason)[:200] or "crashed"
+    safe = re.sub(r"[^A-Za-z0-9_.:@/+-]", "_", reason)[:200] or "crashed"
     return Failed(Failure(reason=safe, message=printable(message)), retry)
 
 
@@ -76,7 +76,7 @@ def _result(folder: Path, token: int) -> dict[str, Any] | None:
 
 def _by_itself(folder: Path, code: int) -> Failed:
     told = files.read_json(folder / files.FAILURE)
-    if told is not None:
+    if told is not None and told.keys() >= {"reason", "message", "retry"}:
         return failed(str(told["reason"]), str(told["message"]), retry=bool(told["retry"]))
     line = last_line(folder / files.LOG)
     if code == files.BAD_CONFIG:
