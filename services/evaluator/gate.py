@@ -232,7 +232,8 @@ def _judged(judgements: Sequence[JudgementCompleted], asked: int) -> Check:
     detail = (
         f"the {'weak ' if weak else ''}judge preferred the candidate {counts['candidate']} times,"
         f" the baseline {counts['baseline']}, neither {counts['tie']};"
-        f" {counts['unscored']} unscored, {missing} not answered in time; it may rank, it does not decide"
+        f" {counts['unscored']} unscored, {missing} not answered in time;"
+        " it may rank, it does not decide"
     )
     numbers: dict[str, float] = {**counts, "missing": missing, "asked": asked}
     outcome: Outcome = "passed" if better else "inconclusive"
