@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import random
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,17 +24,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from imece.errors import JobError
 from imece.events.models import LoraRecipe
 from imece.runtime import checkpoints
-from imece.runtime.chat import completion_text, prompt_text
+from services.adapter.rows import Example, Row, batches, common_prefix, encode
+
+__all__ = ["Dtype", "Progress", "Result", "Row", "pick_dtype", "train"]
 
 _IGNORE = -100
 _CLIP = 1.0
 Dtype = Literal["auto", "bfloat16", "float32"]
-
-
-@dataclass(frozen=True)
-class Row:
-    prompt: str
-    response: str
 
 
 @dataclass(frozen=True)
@@ -57,16 +53,6 @@ class Result:
     rows_too_long: int
     resumed_from: int
     seconds: float
-
-
-@dataclass(frozen=True)
-class _Example:
-    prompt: list[int]
-    completion: list[int]
-
-    @property
-    def size(self) -> int:
-        return len(self.prompt) + len(self.completion)
 
 
 @dataclass
@@ -114,13 +100,15 @@ def train(
     Raises JobError: "no_rows", "rank_too_large", "diverged" (the loss is no number), "disk_full".
     """
     start = time.monotonic()
-    used = [e for e in _encode(base, rows) if e.size <= recipe.max_length]
+    used = [
+        e for e in encode(AutoTokenizer.from_pretrained(base), rows) if e.size <= recipe.max_length
+    ]
     if not used:
         raise JobError("no_rows", f"none of {len(rows)} rows fits {recipe.max_length} tokens")
     run, name = _prepare(base, used, recipe, dtype), _run_name(base, used, recipe, dtype)
     resumed_from = _restore(run, checkpoints.newest(checkpoint_folder, name))
     saved, finished = time.monotonic(), True
-    for batch in _batches(used, recipe, skip=run.step):
+    for batch in batches(used, recipe, skip=run.step):
         if should_stop():
             _save(run, checkpoint_folder, name)
             finished = False
@@ -149,22 +137,7 @@ def pick_dtype(wanted: Dtype, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def _encode(base: Path, rows: Sequence[Row]) -> list[_Example]:
-    tokenizer = AutoTokenizer.from_pretrained(base)
-
-    def ids(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    return [
-        _Example(
-            ids(prompt_text(tokenizer, row.prompt)),
-            ids(completion_text(tokenizer, row.prompt, row.response)),
-        )
-        for row in rows
-    ]
-
-
-def _prepare(base: Path, examples: Sequence[_Example], recipe: LoraRecipe, dtype: Dtype) -> _Run:
+def _prepare(base: Path, examples: Sequence[Example], recipe: LoraRecipe, dtype: Dtype) -> _Run:
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # Eager attention: torch's fused backward is slower than this on short rows on a CPU.
@@ -175,12 +148,13 @@ def _prepare(base: Path, examples: Sequence[_Example], recipe: LoraRecipe, dtype
         trust_remote_code=False,
         use_safetensors=True,
     )
-    _check_rank(plain, recipe.rank)
+    targets = _targets(plain, recipe.last_layers)
+    _check_rank(plain, targets, recipe.rank)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
-        target_modules=_targets(plain),
+        target_modules=targets,
         task_type="CAUSAL_LM",
     )
     model = get_peft_model(plain, config, autocast_adapter_dtype=False).to(device).train()
@@ -190,19 +164,22 @@ def _prepare(base: Path, examples: Sequence[_Example], recipe: LoraRecipe, dtype
     optimizer = torch.optim.AdamW(list(masters.values()), lr=recipe.learning_rate, weight_decay=0.0)
     steps = recipe.epochs * math.ceil(len(examples) / recipe.batch_size)
     pad = plain.config.pad_token_id or 0  # never seen: masked by position, whatever the id is
-    return _Run(model, masters, optimizer, recipe, _common_prefix(examples), int(pad), steps)
+    return _Run(model, masters, optimizer, recipe, common_prefix(examples), int(pad), steps)
 
 
-def _targets(model: Any) -> list[str]:
-    """Name every linear module but the output head, in any architecture."""
+def _targets(model: Any, last_layers: int | None) -> list[str]:
+    """Name every linear module but the output head; a block is the first number in a name."""
     head = model.get_output_embeddings()
     modules = model.named_modules()
-    return [n for n, m in modules if isinstance(m, torch.nn.Linear) and m is not head]
+    linear = [n for n, m in modules if isinstance(m, torch.nn.Linear) and m is not head]
+    blocks = [int(m[1]) if (m := re.search(r"\.(\d+)\.", name)) else 0 for name in linear]
+    first = max(blocks) + 1 - last_layers if last_layers else 0
+    return [name for name, block in zip(linear, blocks, strict=True) if block >= first]
 
 
-def _check_rank(model: Any, rank: int) -> None:
+def _check_rank(model: Any, targets: Sequence[str], rank: int) -> None:
     """Refuse a rank that a matrix cannot have: it would train more than the matrix itself holds."""
-    sides = [min(model.get_submodule(name).weight.shape) for name in _targets(model)]
+    sides = [min(model.get_submodule(name).weight.shape) for name in targets]
     if rank > min(sides):
         raise JobError(
             "rank_too_large",
@@ -210,33 +187,7 @@ def _check_rank(model: Any, rank: int) -> None:
         )
 
 
-def _common_prefix(examples: Sequence[_Example]) -> list[int]:
-    """Return the tokens that all prompts start with; they are run once a step, not once a row."""
-    low, high = min(e.prompt for e in examples), max(e.prompt for e in examples)
-    shared = 0
-    while shared < min(len(low), len(high)) - 1 and low[shared] == high[shared]:
-        shared += 1
-    return low[:shared]
-
-
-def _batches(
-    examples: Sequence[_Example], recipe: LoraRecipe, skip: int
-) -> Iterator[list[_Example]]:
-    """Yield the batches of all epochs from batch `skip` on: rows of like length together."""
-    step, size = 0, recipe.batch_size
-    for epoch in range(recipe.epochs):
-        chance = random.Random(f"{recipe.seed}/{epoch}")
-        order = chance.sample(range(len(examples)), len(examples))
-        order.sort(key=lambda i: examples[i].size)  # stable: ties stay shuffled
-        batches = [order[at : at + size] for at in range(0, len(order), size)]
-        chance.shuffle(batches)
-        for batch in batches:
-            if step >= skip:
-                yield [examples[i] for i in batch]
-            step += 1
-
-
-def _train_step(run: _Run, batch: Sequence[_Example]) -> None:
+def _train_step(run: _Run, batch: Sequence[Example]) -> None:
     recipe = run.recipe
     torch.manual_seed(recipe.seed * 1_000_003 + run.step)
     for group in run.optimizer.param_groups:
@@ -265,7 +216,7 @@ def _schedule(step: int, steps: int, warmup: float) -> float:
     return (step + 1) / rise if step < rise else (steps - step) / max(1, steps - rise)
 
 
-def _loss(run: _Run, batch: Sequence[_Example]) -> torch.Tensor:
+def _loss(run: _Run, batch: Sequence[Example]) -> torch.Tensor:
     """Mean cross-entropy of the completion tokens; logits are made at those positions only."""
     device = run.model.device
     shared = len(run.prefix)
@@ -295,7 +246,7 @@ def _loss(run: _Run, batch: Sequence[_Example]) -> torch.Tensor:
     return cross_entropy(logits, labels[:, 1:][wanted])
 
 
-def _run_name(base: Path, examples: Sequence[_Example], recipe: LoraRecipe, dtype: Dtype) -> str:
+def _run_name(base: Path, examples: Sequence[Example], recipe: LoraRecipe, dtype: Dtype) -> str:
     rows = [asdict(example) for example in examples]
     settings = [recipe.model_dump(mode="json"), dtype]
     config = (base / "config.json").read_text(encoding="utf-8")

@@ -70,7 +70,7 @@ def clean() -> list[Item]:
 def held_out() -> list[Item]:
     """Return the clean questions that no model is trained on."""
     facts = _load("facts")
-    wordings = ("What is {} and {} added together?", "Give me the sum of {} and {}.")
+    wordings = ("What is {} plus {}?", "What is the sum of {} and {}?")
     sums = [
         _number(wordings[i % 2].format(a, b), a + b)
         for i, (a, b) in enumerate(facts["held_out_sums"])

@@ -125,7 +125,7 @@ def test_the_shared_prefix_changes_no_loss(
 ) -> None:
     once = LoraRecipe(batch_size=24, epochs=1, max_length=128)
     shared = _train(tiny, tmp_path / "shared", recipe=once).losses
-    monkeypatch.setattr(adapter, "_common_prefix", lambda _: [])
+    monkeypatch.setattr(adapter, "common_prefix", lambda _: [])
     assert _train(tiny, tmp_path / "each", recipe=once).losses == pytest.approx(shared, abs=1e-4)
 
 

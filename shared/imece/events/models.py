@@ -45,6 +45,8 @@ class LoraRecipe(Part):
     rank: Annotated[int, Field(ge=1, le=1024)] = 8
     alpha: Annotated[float, Field(gt=0, le=4096)] = 16
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0
+    last_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Adapt only the last so many blocks, which costs less; none means all."""
     learning_rate: Rate = 2e-3
     epochs: Annotated[int, Field(ge=1, le=1000)] = 1
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 16
