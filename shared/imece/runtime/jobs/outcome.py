@@ -57,13 +57,14 @@ def last_line(log: Path) -> str:
 
 def printable(text: str) -> str:
     """Return `text` in one line without control characters, NFC, short enough for an event."""
-    spaced = " ".join(_ANSI.sub("", text).split())
     kept = (
-        character
-        for character in spaced
-        if unicodedata.category(character) not in {"Cc", "Cs"} and character not in BIDI_CONTROLS
+        " "
+        if unicodedata.category(character) in {"Cc", "Cs"} or character in BIDI_CONTROLS
+        else character
+        for character in _ANSI.sub("", text)
     )
-    return unicodedata.normalize("NFC", "".join(kept))[:_MAX_MESSAGE]
+    line = " ".join("".join(kept).split())
+    return unicodedata.normalize("NFC", line)[:_MAX_MESSAGE].rstrip()
 
 
 def _result(folder: Path, token: int) -> dict[str, Any] | None:
