@@ -1,0 +1,290 @@
+"""The guard's decisions: pure functions of an event, the stored state and the policy."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from fractions import Fraction
+from typing import Literal
+
+from imece.events import (
+    Correction,
+    Envelope,
+    FeedbackDecided,
+    FeedbackScored,
+    FeedbackSubmitted,
+    Rating,
+    Reason,
+    Thumb,
+    training_row,
+)
+from services.feedback_guard import arithmetic, claims
+from services.feedback_guard.policy import Policy
+
+Verdict = Literal["accept", "quarantine", "reject"]
+_INJECTION = re.compile(
+    r"ignore (?:all |any )?(?:the )?(?:previous|above|prior) (?:instructions|prompts?)"
+    r"|disregard (?:all |the )?(?:previous|above)|you are now (?:in )?(?:dan|developer mode)"
+    r"|(?:system|developer) prompt|<\|im_(?:start|end)\|>|önceki talimatları (?:yok say|unut)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Account:
+    """What is remembered of a user: votes that were proven right and wrong, accepted rows."""
+
+    right: float = 1.0
+    wrong: float = 1.0
+    accepted: int = 0
+
+
+@dataclass(frozen=True)
+class Support:
+    """Who speaks for one answer to one question."""
+
+    accounts: tuple[str, ...] = ()
+    """At most 64; enough to count clusters."""
+    young: int = 0
+    accepted: int = 0
+    reviews_for: tuple[str, ...] = ()
+    reviews_against: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One question and the answers that feedback gave to it."""
+
+    answers: dict[str, Support] = field(default_factory=dict)
+    reference: str | None = None
+    """Upstream's own answer, when a trusted record has one."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known about one answer from elsewhere than votes."""
+
+    arithmetic: bool | None = None
+    reference: bool | None = None
+    reviewed: bool | None = None
+
+    @property
+    def confirmed(self) -> bool:
+        """Somebody other than the voters says that the answer is right."""
+        return True in (self.arithmetic, self.reference, self.reviewed)
+
+    @property
+    def refuted(self) -> bool:
+        """Somebody other than the voters says that the answer is wrong."""
+        return False in (self.arithmetic, self.reference, self.reviewed)
+
+
+def score(
+    event: Envelope[FeedbackSubmitted], account: Account, duplicate: bool, policy: Policy
+) -> FeedbackScored:
+    """Stage one: admission, content and the user's record, before anything about the claim."""
+    feedback = event.data
+    text = feedback.signal.text if isinstance(feedback.signal, Correction) else feedback.answer
+    stance: Literal[-1, 1] = 1 if _supports(feedback) else -1
+    return FeedbackScored(
+        claim=claims.claim_id(feedback.tenant, feedback.prompt),
+        answer=claims.answer_key(text, feedback.prompt),
+        stance=stance,
+        feedback=feedback,
+        feedback_id=event.id,
+        feedback_source=event.source,
+        submitted=event.time,
+        trust=max(-1.5, min(1.5, (account.right - account.wrong) * 0.3)),
+        reasons=tuple(_content_reasons(event, text, policy)),
+        hard="duplicate_vote" if duplicate else None,
+    )
+
+
+def _supports(feedback: FeedbackSubmitted) -> bool:
+    """Tell whether the feedback is for an answer (a correction is for its own text)."""
+    signal = feedback.signal
+    if isinstance(signal, Thumb):
+        return signal.up
+    return signal.stars >= 4 if isinstance(signal, Rating) else True
+
+
+def _content_reasons(event: Envelope[FeedbackSubmitted], text: str, policy: Policy) -> list[Reason]:
+    found = []
+    spans = f"{text}\n{event.data.comment}"
+    if any(unicodedata.category(c) == "Cf" for c in spans):
+        found.append(Reason(code="invisible_text", nats=policy.weights.invisible_text))
+    if match := _INJECTION.search(spans):
+        detail = match.group(0)[:80]
+        found.append(Reason(code="injection", nats=policy.weights.injection, detail=detail))
+    created = event.data.account_created
+    if created and event.time - created < timedelta(days=policy.thresholds.young_days):
+        found.append(Reason(code="young_account", nats=policy.weights.young_account))
+    return found
+
+
+def evidence(scored: FeedbackScored, claim: Claim, policy: Policy) -> Evidence:
+    """Ask the verifiers about the answer that the feedback is about."""
+    expression = arithmetic.expression(scored.feedback.prompt)
+    truth = arithmetic.value(expression) if expression else None
+    reference = None if claim.reference is None else _same(claim.reference, scored.answer)
+    support = claim.answers.get(scored.answer, Support())
+    needed = policy.thresholds.reviewers
+    reviewed = None
+    if len(support.reviews_for) >= needed and not support.reviews_against:
+        reviewed = True
+    elif len(support.reviews_against) >= needed and not support.reviews_for:
+        reviewed = False
+    return Evidence(None if truth is None else _equals(scored.answer, truth), reference, reviewed)
+
+
+def _equals(answer: str, truth: Fraction) -> bool:
+    try:
+        return bool(Fraction(answer) == truth)
+    except (ValueError, ZeroDivisionError):
+        return False
+
+
+def _same(reference: str, answer: str) -> bool:
+    return reference == answer or f" {reference} " in f" {answer} "
+
+
+def record(scored: FeedbackScored, claim: Claim) -> Claim:
+    """Add this vote to the claim."""
+    if scored.hard is not None or scored.stance < 0:
+        return claim
+    before = claim.answers.get(scored.answer, Support())
+    if scored.feedback.user in before.accounts or len(before.accounts) >= 64:
+        return claim
+    young = before.young + any(r.code == "young_account" for r in scored.reasons)
+    support = replace(before, accounts=(*before.accounts, scored.feedback.user), young=young)
+    answers = {**claim.answers, scored.answer: support}
+    if len(answers) > 8:  # bounded: the least supported answer is forgotten
+        least = min(answers, key=lambda a: len(answers[a].accounts))
+        answers.pop(least)
+    return replace(claim, answers=answers)
+
+
+def decide(
+    scored: FeedbackScored, claim: Claim, account: Account, policy: Policy, version: int = 1
+) -> FeedbackDecided:
+    """Stage two: weigh the evidence about the claim; `claim` already holds this vote."""
+    known = evidence(scored, claim, policy)
+    reasons = [*scored.reasons, *_claim_reasons(scored, claim, known, policy)]
+    verdict = _verdict(scored, known, reasons, policy)
+    row = training_row(scored.feedback) if verdict == "accept" else None
+    if row is not None:
+        over = _over_budget(scored, claim, account, policy)
+        if over is not None:
+            verdict, row, reasons = "quarantine", None, [*reasons, Reason(code=over)]
+    return FeedbackDecided(
+        feedback=scored.feedback_id,
+        feedback_source=scored.feedback_source,
+        user=scored.feedback.user,
+        claim=scored.claim,
+        verdict=verdict,
+        reasons=tuple(reasons) or (Reason(code="consistent"),),
+        score=sum(reason.nats for reason in reasons),
+        version=version,
+        policy=policy.version,
+        record_set=scored.feedback.record_set,
+        row=row,
+    )
+
+
+def _claim_reasons(
+    scored: FeedbackScored, claim: Claim, known: Evidence, policy: Policy
+) -> list[Reason]:
+    if scored.hard is not None:
+        return [Reason(code=scored.hard, nats=policy.weights.verifier)]
+    weights = policy.weights
+    found = _verifier_reasons(scored, known, policy)
+    if _contradicts(scored):
+        detail = "no independent evidence yet" if not known.confirmed else ""
+        found.append(Reason(code="contradicts_answer", nats=weights.status_quo, detail=detail))
+        support = claim.answers.get(scored.answer, Support())
+        crowd = len(support.accounts)
+        if crowd >= policy.thresholds.campaign_accounts and not known.confirmed:
+            detail = f"{crowd} accounts teach this answer"
+            found.append(Reason(code="campaign", nats=weights.campaign, detail=detail))
+    if scored.trust:
+        said = max(-weights.cluster_cap, min(weights.cluster_cap, -scored.trust))
+        found.append(Reason(code="user_record", nats=said))
+    if not _contradicts(scored):
+        found.append(Reason(code="status_quo", nats=-weights.status_quo))
+    return found
+
+
+def _verifier_reasons(scored: FeedbackScored, known: Evidence, policy: Policy) -> list[Reason]:
+    found = []
+    checks = (
+        ("arithmetic", known.arithmetic, policy.weights.verifier),
+        ("reference", known.reference, policy.weights.reference),
+        ("review", known.reviewed, policy.weights.verifier),
+    )
+    for name, says, nats in checks:
+        if says is not None:
+            right = says == (scored.stance > 0)
+            code = f"{'confirmed' if right else 'refuted'}_by_{name}"
+            found.append(Reason(code=code, nats=-nats if right else nats))
+    return found
+
+
+def _contradicts(scored: FeedbackScored) -> bool:
+    return scored.stance < 0 or isinstance(scored.feedback.signal, Correction)
+
+
+def _verdict(
+    scored: FeedbackScored, known: Evidence, reasons: Sequence[Reason], policy: Policy
+) -> Verdict:
+    if scored.hard is not None:
+        return "reject"
+    total = sum(reason.nats for reason in reasons)
+    against = {reason.code for reason in reasons if reason.nats > 0}
+    taught_wrong = scored.stance > 0 and known.refuted
+    if taught_wrong and (known.arithmetic is False or known.reviewed is False):
+        return "reject" if isinstance(scored.feedback.signal, Correction) else "quarantine"
+    if total >= policy.thresholds.reject and len(against) >= 2 and not known.confirmed:
+        strong = {"injection", "campaign", "invisible_text", "refuted_by_reference"} & against
+        return "reject" if len(strong) >= 2 else "quarantine"
+    if _contradicts(scored) and not _backed(scored, known):
+        return "quarantine"
+    return "accept" if total <= policy.thresholds.accept else "quarantine"
+
+
+def _backed(scored: FeedbackScored, known: Evidence) -> bool:
+    """Votes alone never carry a contradiction: a verifier, a reference or people must."""
+    return known.confirmed if scored.stance > 0 else known.refuted
+
+
+def _over_budget(
+    scored: FeedbackScored, claim: Claim, account: Account, policy: Policy
+) -> str | None:
+    if account.accepted >= policy.budgets.per_author:
+        return "budget_author"
+    support = claim.answers.get(scored.answer, Support())
+    if support.accepted >= policy.budgets.per_claim_answer:
+        return "budget_claim"
+    return None
+
+
+def settle(account: Account, decided: FeedbackDecided) -> Account:
+    """Credit or debit a user for a vote that a verifier, a reference or people resolved."""
+    codes = {reason.code for reason in decided.reasons}
+    proven = any(code.startswith("confirmed_by") for code in codes)
+    refuted = any(code.startswith("refuted_by") for code in codes)
+    return replace(
+        account,
+        right=min(20.0, account.right + (1.0 if proven and not refuted else 0.0)),
+        wrong=min(20.0, account.wrong + (5.0 if refuted else 0.0)),
+        accepted=account.accepted + (decided.row is not None),
+    )
+
+
+def count_accepted(claim: Claim, answer: str) -> Claim:
+    """Book one accepted row on the claim's budget."""
+    support = claim.answers.get(answer, Support())
+    support = replace(support, accepted=support.accepted + 1)
+    return replace(claim, answers={**claim.answers, answer: support})

@@ -1,0 +1,62 @@
+"""The guard's policy: one versioned file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from imece.errors import ConfigError
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Weights(_Part):
+    """Weights in nats."""
+
+    status_quo: float
+    verifier: float
+    reference: float
+    young_account: float
+    campaign: float
+    cluster_cap: float
+    invisible_text: float
+    injection: float
+
+
+class Thresholds(_Part):
+    """When a score decides."""
+
+    accept: float
+    reject: float
+    young_days: float
+    campaign_accounts: int
+    reviewers: int
+
+
+class Budgets(_Part):
+    """Most rows that are ever accepted from one place."""
+
+    per_author: int
+    per_claim_answer: int
+
+
+class Policy(_Part):
+    """All of it."""
+
+    version: str
+    trusted_record_sets: tuple[str, ...]
+    weights: Weights
+    thresholds: Thresholds
+    budgets: Budgets
+
+
+def load(path: Path) -> Policy:
+    """Read a policy file; `ConfigError` names what is wrong with it."""
+    try:
+        return Policy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        raise ConfigError(f"guard policy {path}: {error}") from error

@@ -1,0 +1,147 @@
+"""Kafka handlers of feedback-guard."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+from prometheus_client import Counter
+
+from imece.events import (
+    Correction,
+    DatasetPublished,
+    Envelope,
+    FeedbackDecided,
+    FeedbackScored,
+    FeedbackSubmitted,
+    Instruction,
+    Reason,
+    ReviewAnswered,
+    ReviewRequested,
+    caused,
+    derived_id,
+    new,
+)
+from imece.runtime.app import Publish
+from imece.runtime.artifacts import Artifacts
+from imece.runtime.database import Database
+from imece.runtime.datasets import read
+from imece.runtime.delivery import Rejected, Subscription, batch, each
+from services.feedback_guard import claims, store
+from services.feedback_guard.policy import Policy
+
+SOURCE = "imece/feedback-guard"
+_DECIDED = Counter("imece_feedback_decided", "Decisions", ["verdict"])
+_REASONS = Counter("imece_feedback_reason", "Reasons of decisions", ["verdict", "reason"])
+
+
+class Routes:
+    """Handlers: load, decide, save, publish."""
+
+    def __init__(
+        self, database: Database, artifacts: Artifacts, publish: Publish, policy: Policy
+    ) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self._publish = publish
+        self._policy = policy
+
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """Return what the guard consumes."""
+        return (
+            batch(FeedbackSubmitted, self.on_submitted, self.on_rejected),
+            batch(FeedbackScored, self.on_scored),
+            each(DatasetPublished, self.on_dataset),
+            each(ReviewAnswered, self.on_review),
+        )
+
+    async def on_submitted(self, events: Sequence[Envelope[FeedbackSubmitted]]) -> None:
+        scored = await self._database.run(store.score_all, events, self._policy)
+        await self._publish(
+            *(caused(s, SOURCE, event) for s, event in zip(scored, events, strict=True))
+        )
+
+    async def on_rejected(self, rejected: Rejected) -> None:
+        """Tell upstream about feedback that is no valid event; it is parked besides."""
+        if rejected.id is None or rejected.source is None:
+            return
+        decided = FeedbackDecided(
+            feedback=rejected.id,
+            feedback_source=rejected.source,
+            user="unknown",
+            verdict="reject",
+            reasons=(
+                Reason(code="invalid", detail=f"{rejected.reason}: {rejected.message}"[:500]),
+            ),
+            score=0,
+            policy=self._policy.version,
+            record_set="feedback",
+        )
+        id = derived_id(SOURCE, "invalid", rejected.source, rejected.id)
+        await self._publish(new(decided, SOURCE, id))
+
+    async def on_scored(self, events: Sequence[Envelope[FeedbackScored]]) -> None:
+        scored = [event.data for event in events]
+        decided = await self._database.run(store.decide_all, scored, self._policy)
+        reviews = [
+            _review(item)
+            for item, decision in zip(scored, decided, strict=True)
+            if decision.verdict == "quarantine" and isinstance(item.feedback.signal, Correction)
+        ]
+        await self._publish(*map(_announcement, decided), *reviews)
+        _count(decided)
+
+    async def on_dataset(self, event: Envelope[DatasetPublished]) -> None:
+        """Take the answers of upstream's trusted records as reference."""
+        if event.data.dataset not in self._policy.trusted_record_sets:
+            return
+        rows = await asyncio.to_thread(read, self._artifacts, event.data.ref, ["instruction"])
+        known: dict[str, str] = {}
+        for row in rows:
+            record = row.record
+            if isinstance(record, Instruction) and row.origin.get("user") is None:
+                claim = claims.claim_id("default", record.prompt)
+                known.setdefault(claim, claims.answer_key(record.response, record.prompt))
+        decided = await self._database.run(store.add_references, known, self._policy)
+        await self._publish(*map(_announcement, decided))
+        _count(decided)
+
+    async def on_review(self, event: Envelope[ReviewAnswered]) -> None:
+        answer = event.data
+        if answer.choice is None or not answer.item.startswith("feedback:"):
+            return
+        decided = await self._database.run(
+            store.add_review,
+            answer.item.removeprefix("feedback:"),
+            answer.reviewer,
+            answer.choice == 0,
+            self._policy,
+        )
+        await self._publish(*map(_announcement, decided))
+        _count(decided)
+
+
+def _announcement(decided: FeedbackDecided) -> Envelope[FeedbackDecided]:
+    id = derived_id(SOURCE, "decided", decided.feedback_source, decided.feedback, decided.version)
+    return new(decided, SOURCE, id)
+
+
+def _review(scored: FeedbackScored) -> Envelope[ReviewRequested]:
+    """Ask people once whether an answer is right (option 0) or wrong (option 1)."""
+    key = store.feedback_key(scored.feedback_source, scored.feedback_id)
+    text = scored.feedback.signal.text if isinstance(scored.feedback.signal, Correction) else ""
+    request = ReviewRequested(
+        item=f"feedback:{key}",
+        origin="feedback",
+        prompt=scored.feedback.prompt,
+        options=(f"right: {text}", f"wrong: {text}"),
+    )
+    return new(request, SOURCE, derived_id(SOURCE, "review", scored.claim, scored.answer))
+
+
+def _count(decided: Sequence[FeedbackDecided]) -> None:
+    for decision in decided:
+        _DECIDED.labels(decision.verdict).inc()
+        with contextlib.suppress(IndexError):
+            _REASONS.labels(decision.verdict, decision.reasons[0].code).inc()

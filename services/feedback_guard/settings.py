@@ -1,0 +1,16 @@
+"""Settings of feedback-guard; the only reader of its environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class GuardSettings(BaseSettings):
+    """Environment variables with the prefix ``IMECE_FEEDBACK_GUARD_``."""
+
+    model_config = SettingsConfigDict(env_prefix="IMECE_FEEDBACK_GUARD_", frozen=True)
+
+    policy: Path = Path(__file__).with_name("policy.toml")
+    """The policy file; its version is named in every decision."""
