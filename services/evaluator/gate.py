@@ -33,6 +33,7 @@ class GuardPolicy(_Strict):
 
     required: bool
     min_accuracy: Share
+    margin: Share
     max_flip_share: Share
     alpha: Share
 
@@ -126,8 +127,12 @@ def pair(
 def sign_test(fewer: int, more: int) -> float:
     """Return P(at least `more` of all discordant pairs fall on one side) under no difference."""
     n = fewer + more
-    # Integers to the end: a quotient of big ones is exact where a float power would overflow.
-    return float(Fraction(sum(math.comb(n, k) for k in range(more, n + 1)), 1 << n))
+    ways = tail = math.comb(n, more)
+    for k in range(more, n):
+        ways = ways * (n - k) // (k + 1)
+        tail += ways
+    # Whole numbers to the end: the quotient is exact where a float power would overflow.
+    return float(Fraction(tail, 1 << n))
 
 
 def mcnemar(wins: int, losses: int) -> float:
@@ -176,10 +181,11 @@ def _guards(
 
 def _guard_accuracy(pairs: Pairs, policy: GuardPolicy) -> Check:
     share, before = pairs.candidate / pairs.n, pairs.baseline / pairs.n
-    good = share >= policy.min_accuracy and share >= before
+    good = share >= policy.min_accuracy and share >= before - policy.margin
     detail = (
         f"{pairs.candidate} of {pairs.n} probes right ({share:.0%}); needed are"
-        f" {policy.min_accuracy:.0%} and no less than the baseline's {before:.0%}"
+        f" {policy.min_accuracy:.0%} and no more than {policy.margin:.0%} below the baseline's"
+        f" {before:.0%}"
     )
     numbers = pairs.numbers() | {"accuracy": share, "baseline": before}
     return Check(
