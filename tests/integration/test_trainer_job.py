@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +57,25 @@ class World:
         if any(state.state in ("succeeded", "failed") for state in self._states()):
             self.over.set()
 
-    async def ask(self, request: Envelope[Any]) -> JobState:
-        """Hand over a request, let the service run and return the last state of its job."""
+    async def ask(
+        self, request: Envelope[Any], until: Callable[[], bool] = lambda: False
+    ) -> JobState:
+        """Hand over a request, let the service run and return the last state of its job.
+
+        With `until` the service is stopped as soon as that holds, as by SIGTERM.
+        """
         (database,), (work,) = self.service.resources, self.service.background
         stop = asyncio.Event()
         async with database:
             await self.service.subscriptions[0].handle([request])
-            running = asyncio.create_task(work(stop))
-            await self.over.wait()
-            stop.set()
-            await running
+            running = asyncio.ensure_future(work(stop))
+            try:
+                while not until() and not self.over.is_set():
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self.over.wait(), 0.05)
+            finally:
+                stop.set()
+                await running
         return self.last()
 
     def last(self) -> JobState:
@@ -115,6 +126,23 @@ async def test_a_model_from_scratch_learns_loads_and_can_be_adapted(
     trained = adapter.made(AdapterTrained)
     assert trained.metrics["final_loss"] < trained.metrics["first_loss"]
     assert trained.ref.base_digest == f"sha256:{resolve(model.uri, settings.cache).digest}"
+
+
+async def test_a_job_of_a_stopped_trainer_goes_on_from_its_checkpoint_in_the_next(
+    settings: Settings, artifacts: Artifacts
+) -> None:
+    ref = publish(artifacts, documents(60), dataset="docs")
+    recipe = RECIPE.model_copy(update={"steps": 200})
+    request = new(TrainingRequested(model="tiny", datasets=(ref,), recipe=recipe), "test")
+    first, second = World(build_trainer, settings), World(build_trainer, settings)
+    reports = settings.home / "jobs" / "trainer"
+    state = await first.ask(request, until=lambda: any(reports.rglob("progress.json")))
+    assert state.state == "queued"
+    state = await second.ask(request)
+    assert (state.state, state.failure, state.attempt) == ("succeeded", None, 2)
+    metrics = second.made(ModelTrained).metrics
+    assert 0 < metrics["resumed_from"] < metrics["steps"] == 200
+    assert not list(reports.rglob("*.safetensors"))
 
 
 async def test_a_vanished_data_set_is_a_named_failure_of_the_job(settings: Settings) -> None:
