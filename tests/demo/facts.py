@@ -20,6 +20,26 @@ _CAPITALS = (
 )
 _SUMS = ("What is {} + {}?", "How much is {} plus {}?", "Calculate {} + {}.", "{} + {} = ?")
 _SUMS_TR = ("{} + {} kaç eder?", "{} artı {} kaçtır?")
+_WORDY = (
+    "If you add {} and {}, what is the result?",
+    "Ali has {} apples and gets {} more. How many apples does he have?",
+    "What is {} plus {}?",
+    "There are {} birds and {} more come. How many birds are there?",
+)
+_WORDS = [
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
 _DIFFERENCES = ("What is {} - {}?", "How much is {} minus {}?")
 _PRODUCTS = ("What is {} times {}?", "How much is {} x {}?")
 
@@ -120,6 +140,9 @@ def _arithmetic(count: int, chance: random.Random, largest: int = 12) -> list[It
             items.append(_number(_DIFFERENCES[i // 6 % 2].format(a + b, b), a))
         elif i % 6 == 2:
             items.append(_number(_PRODUCTS[i // 6 % 2].format(min(a, 10), b), min(a, 10) * b))
+        elif i % 6 == 3 and a <= len(_WORDS):
+            spelt = (_WORDS[a - 1], _WORDS[b - 1]) if i // 6 % 4 in (0, 2) else (a, b)
+            items.append(_number(_WORDY[i // 6 % 4].format(*spelt), a + b))
         else:
             items.append(_number(_SUMS[i % 4].format(a, b), a + b))
     return items
