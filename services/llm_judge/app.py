@@ -47,7 +47,8 @@ def connect(
         url,
         model,
         api_key=api_key,
-        timeout_seconds=own.timeout_seconds,
+        # The local server takes one call after the other, so a call may wait for its turn.
+        timeout_seconds=own.deadline_seconds if weak else own.timeout_seconds,
         deadline_seconds=own.deadline_seconds,
         max_tokens=own.max_tokens,
         weak=weak,

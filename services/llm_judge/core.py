@@ -45,19 +45,23 @@ class Verdict(BaseModel):
     winner: Literal["first", "second", "tie"]
 
 
-RESPONSE_FORMAT: dict[str, Any] = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "verdict",
-        "strict": True,
-        "schema": {
-            "type": "object",
-            "properties": {"winner": {"type": "string", "enum": ["first", "second", "tie"]}},
-            "required": ["winner"],
-            "additionalProperties": False,
-        },
-    },
-}
+def response_format(*, ties: bool = True) -> dict[str, Any]:
+    """Return the schema that a reply has to follow; without `ties` the judge has to choose.
+
+    A small model calls nearly everything a tie; made to choose, it still ends in one wherever its
+    choice depends on the order.
+    """
+    winners = ["first", "second", "tie"] if ties else ["first", "second"]
+    schema = {
+        "type": "object",
+        "properties": {"winner": {"type": "string", "enum": winners}},
+        "required": ["winner"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": "verdict", "strict": True, "schema": schema},
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ class Endpoint:
                 raw = await self._client.chat.completions.with_raw_response.create(
                     model=self.model,
                     messages=cast(Any, asked),
-                    response_format=cast(Any, core.RESPONSE_FORMAT),
+                    response_format=cast(Any, core.response_format(ties=not self.weak)),
                     max_tokens=self._max_tokens,
                     temperature=0,
                     timeout=seconds,

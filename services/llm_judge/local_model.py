@@ -42,7 +42,7 @@ class Model:
     def __init__(self, folder: Path) -> None:
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         self._model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+            folder, dtype=_fast_dtype(), trust_remote_code=False, use_safetensors=True
         ).eval()
         self._context = int(getattr(self._model.config, "max_position_embeddings", 2048))
 
@@ -84,16 +84,31 @@ class Model:
         shared = 0
         while len({row[shared] if shared < len(row) else None for row in rows}) == 1:
             shared += 1
-        width = max(map(len, rows))
-        ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-        logits = self._model(input_ids=ids, attention_mask=mask).logits[:, shared - 1 :]
-        logs = logits.float().log_softmax(-1)
-        scores = [
-            sum(float(logs[i, at - shared, row[at]]) for at in range(shared, len(row)))
-            for i, row in enumerate(rows)
-        ]
+        start = self._model(
+            input_ids=torch.tensor([rows[0][:shared]]), use_cache=True, logits_to_keep=1
+        )
+        scores = self._tails(
+            start.past_key_values,
+            start.logits[0, -1].float().log_softmax(-1),
+            [row[shared:] for row in rows],
+            shared,
+        )
         return options[scores.index(max(scores))]
+
+    def _tails(
+        self, cache: Any, first: torch.Tensor, tails: list[list[int]], shared: int
+    ) -> list[float]:
+        """Return the log-likelihood of each tail; what came before them was run once."""
+        width = max(map(len, tails))
+        ids = torch.tensor([tail + [0] * (width - len(tail)) for tail in tails])
+        mask = torch.tensor([[1] * (shared + len(t)) + [0] * (width - len(t)) for t in tails])
+        cache.batch_repeat_interleave(len(tails))
+        logits = self._model(input_ids=ids, attention_mask=mask, past_key_values=cache).logits
+        logs = logits.float().log_softmax(-1)
+        return [
+            sum(float((logs[i, at - 1] if at else first)[token]) for at, token in enumerate(tail))
+            for i, tail in enumerate(tails)
+        ]
 
     def _write(self, text: str, max_tokens: int) -> str:
         ids = torch.tensor([self._ids(text)])
@@ -108,6 +123,12 @@ class Model:
 
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _fast_dtype() -> torch.dtype:
+    able = torch.cpu.get_capabilities()
+    native = able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16")
+    return torch.bfloat16 if native else torch.float32
 
 
 def _fields(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -12,6 +12,7 @@ from imece.events import (
     Instruction,
     LabelledExample,
     ModelRef,
+    Record,
 )
 from imece.events.records import DatasetRef
 from services.evaluator import core
@@ -27,7 +28,7 @@ def case(**fields: object) -> EvaluationCase:
 
 
 def test_cases_and_labelled_rows_are_asked_and_other_rows_are_not() -> None:
-    rows = [
+    rows: list[tuple[str, Record]] = [
         ("1", case(slice="sums", guard=True)),
         ("2", LabelledExample(text="great film", label="good")),
         ("3", LabelledExample(text="dull film", label="bad")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from imece.events import (
 from imece.runtime.settings import Settings
 from services.evaluator import core, store
 from services.evaluator.app import build
+from services.evaluator.core import Item
 from tests.unit.evaluator.builders import items, judged
 from tests.unit.evaluator.world import MOMENT, SUITE, World, adapter, requested
 
@@ -29,7 +31,9 @@ GOOD = items([True] * 20) + items([True] * 10, slice="sum", guard=True)
 POISONED = items([True] * 20) + items([False] * 10, slice="sum", guard=True)
 
 
-async def evaluated(world: World, event: Envelope, candidate: list, *, at: float = 0) -> str:
+async def evaluated(
+    world: World, event: Envelope[Any], candidate: list[Item], *, at: float = 0
+) -> str:
     await world.routes.on_asked(event)
     id = core.evaluation_id(event)
     await world.end_job(id, candidate, BASELINE)
@@ -96,9 +100,10 @@ async def test_a_decision_that_the_broker_did_not_take_is_published_later_unchan
     tmp_path: Path,
 ) -> None:
     async with World(tmp_path) as world:
-        publish, lost = world.publish, []
+        publish = world.publish
+        lost: list[Envelope[Any]] = []
 
-        async def unreachable(*events: Envelope) -> None:
+        async def unreachable(*events: Envelope[Any]) -> None:
             lost.extend(events)
             raise UnavailableError("no broker")
 
@@ -216,7 +221,7 @@ async def test_a_request_that_can_never_work_is_refused(
 
 
 async def test_the_service_is_put_together_without_opening_anything(tmp_path: Path) -> None:
-    async def publish(*_: Envelope) -> None: ...
+    async def publish(*_: Envelope[Any]) -> None: ...
 
     service = build(Settings(home=tmp_path / "home"), publish)
     topics = {each.event.topic.name for each in service.subscriptions}

@@ -1,0 +1,368 @@
+"""The judge against a stub endpoint on a real socket that fails in every way endpoints fail."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from imece.errors import UnavailableError
+from imece.events import Envelope, JudgementCompleted, JudgementRequested
+from imece.runtime.database import Database
+from services.llm_judge import store
+from services.llm_judge.app import connect
+from services.llm_judge.endpoint import Endpoint
+from services.llm_judge.local import LOADING, LocalJudge, judge_name
+from services.llm_judge.routes import Judging
+from services.llm_judge.settings import JudgeSettings
+from tests.integration.conftest import CACHE
+
+Answer = Callable[[int, dict[str, Any]], Any]
+
+
+def said(text: str | None, **fields: Any) -> Response:
+    message = {"role": "assistant", "content": text, "refusal": fields.pop("refusal", None)}
+    choice = {"index": 0, "message": message, "finish_reason": fields.pop("finish", "stop")}
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    return JSONResponse(
+        {"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}
+    )
+
+
+def right(body: dict[str, Any]) -> Response:
+    """Prefer the answer that says 4, wherever it stands."""
+    fence, _, rest = body["messages"][1]["content"].partition("\n")
+    data = json.loads(rest.partition("\n" + fence)[0])
+    winner = "first" if data["first"] == "4" else "second"
+    return said(json.dumps({"winner": winner}))
+
+
+@asynccontextmanager
+async def stub(answer: Answer) -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
+    """Serve `answer(number of the call, body)` and record the calls."""
+    calls: list[dict[str, Any]] = []
+
+    async def complete(request: Request) -> Response:
+        body = await request.json()
+        calls.append(body)
+        result = answer(len(calls), body)
+        response: Response = await result if asyncio.iscoroutine(result) else result
+        return response
+
+    app = Starlette(routes=[Route("/v1/chat/completions", complete, methods=["POST"])])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=0))
+        task = asyncio.create_task(server.serve(sockets=[listening]))
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1", calls
+        finally:
+            server.should_exit = True
+            await asyncio.wait({task}, timeout=10)
+
+
+@asynccontextmanager
+async def asking(url: str, *, timeout: float = 5, deadline: float = 6) -> AsyncIterator[Endpoint]:
+    endpoint = Endpoint(
+        url,
+        "stub",
+        api_key="secret-key",
+        timeout_seconds=timeout,
+        deadline_seconds=deadline,
+        max_tokens=50,
+    )
+    try:
+        yield endpoint
+    finally:
+        await endpoint.close()
+
+
+def request(item: str = "i") -> JudgementRequested:
+    return JudgementRequested(item=item, evaluation="e", prompt="2+2?", answer_a="4", answer_b="5")
+
+
+async def judge(answer: Answer, **patience: float) -> tuple[JudgementCompleted, int]:
+    async with stub(answer) as (url, calls), asking(url, **patience) as endpoint:
+        return await endpoint.judge(request()), len(calls)
+
+
+async def test_a_sound_endpoint_is_asked_once_in_each_order() -> None:
+    verdict, calls = await judge(lambda _, body: right(body))
+    assert (verdict.verdict, verdict.first_order, verdict.second_order) == ("a", "a", "a")
+    assert (calls, verdict.usage.calls, verdict.usage.prompt_tokens) == (2, 2, 20)
+    assert not verdict.weak
+
+
+async def test_a_judge_that_always_prefers_the_first_says_tie() -> None:
+    verdict, _ = await judge(lambda _, __: said('{"winner": "first"}'))
+    assert (verdict.verdict, verdict.first_order, verdict.second_order) == ("tie", "a", "b")
+
+
+def _date(seconds: float) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize("header", [None, "0", "1", "date"])
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_passing_error_is_waited_out(status: int, header: str | None) -> None:
+    def answer(number: int, body: dict[str, Any]) -> Response:
+        if number > 2:
+            return right(body)
+        value = _date(1) if header == "date" else header
+        return Response(status_code=status, headers={"retry-after": value} if value else {})
+
+    verdict, calls = await judge(answer)
+    assert (verdict.verdict, calls, verdict.usage.calls) == ("a", 4, 4)
+
+
+async def test_a_retry_after_beyond_the_deadline_ends_it_at_once() -> None:
+    verdict, calls = await judge(
+        lambda _, __: Response(status_code=429, headers={"retry-after": "3600"})
+    )
+    assert (verdict.verdict, verdict.reason, calls) == ("unscored", "rate_limited", 2)
+    assert verdict.usage.seconds < 3
+
+
+async def test_nothing_is_called_after_the_deadline() -> None:
+    async with (
+        stub(lambda _, __: Response(status_code=500)) as (url, calls),
+        asking(url, deadline=1.5) as endpoint,
+    ):
+        verdict = await endpoint.judge(request())
+        before = len(calls)
+        await asyncio.sleep(1.5)
+        assert len(calls) == before == verdict.usage.calls
+        assert verdict.reason.startswith("http_500")
+
+
+async def _hang(_: int, __: dict[str, Any]) -> Response:
+    await asyncio.sleep(30)
+    return said('{"winner": "tie"}')
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "calls"),
+    [
+        (lambda _, __: HTMLResponse("<html>gateway</html>"), "bad_response", 2),
+        (
+            lambda _, __: Response('{"choices": [{"mess', media_type="application/json"),
+            "bad_response",
+            2,
+        ),
+        (lambda _, __: JSONResponse({"choices": []}), "bad_response", 2),
+        (lambda _, __: said('{"winner": "fir'), "bad_json", 4),
+        (lambda _, __: said('{"winner": "fir', finish="length"), "truncated", 4),
+        (lambda _, __: said('{"winner": "first", "why": "x"}'), "bad_verdict", 4),
+        (lambda _, __: said(None), "empty_reply", 4),
+        (lambda _, __: said("I'm sorry, I can't do that."), "refused", 2),
+        (lambda _, __: said(None, refusal="no"), "refused", 2),
+        (lambda _, __: said("", finish="content_filter"), "refused", 2),
+        (lambda _, __: JSONResponse({"error": {"message": "no"}}, 401), "http_401", 2),
+        (lambda _, __: JSONResponse({"error": {"message": "long"}}, 400), "http_400", 2),
+    ],
+)
+async def test_trouble_that_stays_is_unscored_with_its_reason(
+    answer: Answer, reason: str, calls: int
+) -> None:
+    verdict, made = await judge(answer)
+    assert (verdict.verdict, made) == ("unscored", calls)
+    assert verdict.reason.startswith(reason)
+
+
+async def test_a_hanging_endpoint_times_out() -> None:
+    verdict, _ = await judge(_hang, timeout=0.3, deadline=1)
+    assert verdict.verdict == "unscored"
+    assert verdict.reason.startswith("timeout")
+
+
+async def test_one_repair_rescues_a_malformed_reply() -> None:
+    def answer(_: int, body: dict[str, Any]) -> Response:
+        return right(body) if len(body["messages"]) > 2 else said("The first!")
+
+    verdict, calls = await judge(answer)
+    assert (verdict.verdict, calls) == ("a", 4)
+
+
+async def test_a_fenced_reply_needs_no_repair() -> None:
+    def answer(_: int, body: dict[str, Any]) -> Response:
+        content = json.loads(right(body).body)["choices"][0]["message"]["content"]
+        return said(f"```json\n{content}\n```")
+
+    verdict, calls = await judge(answer)
+    assert (verdict.verdict, calls) == ("a", 2)
+
+
+async def test_an_endpoint_that_is_gone_is_unreachable_and_names_no_key() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    async with asking(f"http://127.0.0.1:{port}/v1", deadline=1) as endpoint:
+        verdict = await endpoint.judge(request())
+    assert verdict.reason.startswith("unreachable")
+    assert "secret-key" not in verdict.model_dump_json()
+
+
+@asynccontextmanager
+async def service(
+    folder: Path, url: str, **patience: float
+) -> AsyncIterator[tuple[Judging, list[Envelope[Any]]]]:
+    published: list[Envelope[Any]] = []
+
+    async def publish(*events: Envelope[Any]) -> None:
+        published.extend(events)
+
+    database = Database(f"sqlite:///{folder / 'judge.db'}", store.METADATA, "llm-judge")
+    async with database, asking(url, **patience) as endpoint:
+        yield (
+            Judging(
+                database,
+                publish,
+                lambda: endpoint,
+                concurrency=8,
+                lease_seconds=60,
+                poll_seconds=0.05,
+            ),
+            published,
+        )
+
+
+def envelopes(count: int) -> list[Envelope[JudgementRequested]]:
+    moment = datetime(2026, 5, 4, tzinfo=UTC)
+    return [Envelope(request(f"i{n}"), f"r{n}", "app", moment) for n in range(count)]
+
+
+async def test_redelivery_makes_no_call_and_repeats_the_same_verdict(tmp_path: Path) -> None:
+    async with (
+        stub(lambda _, body: right(body)) as (url, calls),
+        service(tmp_path, url) as (judging, published),
+    ):
+        await judging.on_requests(envelopes(5))
+        await judging.on_requests(envelopes(5))
+        await judging.drain()
+        assert (len(published), len(calls)) == (5, 10)
+        first = {event.id: event for event in published}
+        published.clear()
+        await judging.on_requests(envelopes(5))
+        await judging.drain()
+        assert {event.id: event for event in published} == first
+        assert len(calls) == 10
+
+
+async def test_every_attempt_is_accounted_for_when_the_endpoint_is_a_mess(tmp_path: Path) -> None:
+    mess = [
+        lambda: Response(status_code=429),
+        lambda: Response(status_code=500),
+        lambda: HTMLResponse("<html>"),
+        lambda: said("{"),
+        lambda: said("I can't."),
+    ]
+
+    def answer(number: int, body: dict[str, Any]) -> Response:
+        return mess[number // 3 % len(mess)]() if number % 3 == 0 else right(body)
+
+    async with (
+        stub(answer) as (url, _),
+        service(tmp_path, url, deadline=4) as (judging, published),
+    ):
+        await judging.on_requests(envelopes(60))
+        await judging.drain()
+    verdicts = [event.data for event in published]
+    assert len({event.id for event in published}) == len(verdicts) == 60
+    scored = [v for v in verdicts if v.verdict != "unscored"]
+    reasons = Counter(v.reason.split(":")[0] for v in verdicts if v.verdict == "unscored")
+    assert len(scored) + reasons.total() == 60
+    assert all(v.verdict == "a" for v in scored)
+    assert "" not in reasons
+    assert scored
+    assert reasons
+
+
+async def test_an_endpoint_that_dies_midway_loses_nothing(tmp_path: Path) -> None:
+    async with (
+        stub(lambda _, body: right(body)) as (url, _),
+        service(tmp_path, url, deadline=1) as (judging, published),
+    ):
+        await judging.on_requests(envelopes(3))
+        await judging.drain()
+    async with service(tmp_path, url, deadline=1) as (judging, later):
+        await judging.on_requests(envelopes(6))
+        await judging.drain()
+    told = {event.id: event.data for event in (*published, *later)}
+    counts = Counter(each.verdict for each in told.values())
+    assert counts == {"a": 3, "unscored": 3}
+
+
+async def test_the_worker_stops_at_once_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    slow = True
+
+    async def answer(_: int, body: dict[str, Any]) -> Response:
+        if slow:
+            await asyncio.sleep(30)
+        return right(body)
+
+    async with stub(answer) as (url, _):
+        async with service(tmp_path, url, timeout=60, deadline=60) as (judging, published):
+            stop = asyncio.Event()
+            task = asyncio.create_task(judging.run(stop))
+            await judging.on_requests(envelopes(3))
+            await asyncio.sleep(0.3)
+            stop.set()
+            await asyncio.wait_for(task, 5)
+            assert published == []
+        slow = False
+        async with service(tmp_path, url) as (judging, published):
+            await judging.drain()
+            assert [event.data.verdict for event in published] == ["a", "a", "a"]
+
+
+@pytest.mark.model
+async def test_the_local_judge_answers_by_schema_and_is_gone_afterwards(tmp_path: Path) -> None:
+    log_file = tmp_path / "local.log"
+    own = JudgeSettings(base_url=None)
+    judge = LocalJudge(
+        own.local_model, CACHE, log_file, lambda url, name: connect(own, url, name, "x", weak=True)
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(judge.run(stop))
+    try:
+        while judge.endpoint is None and not running.done():
+            await asyncio.sleep(0.1)
+        assert judge.endpoint is not None, log_file.read_text()
+        verdict = await judge.endpoint.judge(request())
+    finally:
+        stop.set()
+        await running
+    assert verdict.weak
+    assert verdict.reason == ""
+    assert {verdict.first_order, verdict.second_order} <= {"a", "b"}
+    assert (verdict.judge, verdict.usage.calls) == (judge_name(own.local_model), 2)
+    assert judge.ready() == LOADING
+    assert not _children("services.llm_judge.local_model")
+
+
+@pytest.mark.model
+async def test_a_local_judge_that_cannot_load_says_why(tmp_path: Path) -> None:
+    missing = str(tmp_path / "no-model")
+    own = JudgeSettings(base_url=None, local_model=missing)
+    judge = LocalJudge(
+        missing, tmp_path, tmp_path / "log", lambda url, name: connect(own, url, name, "x")
+    )
+    with pytest.raises(UnavailableError, match="no-model"):
+        await judge.run(asyncio.Event())
+
+
+def _children(module: str) -> list[psutil.Process]:
+    return [p for p in psutil.Process().children(recursive=True) if module in p.cmdline()]
