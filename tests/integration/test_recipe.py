@@ -192,6 +192,12 @@ def test_a_model_without_a_chat_template_can_be_adapted(tiny: Path, tmp_path: Pa
     assert _train(tmp_path, tmp_path / "run", recipe=LoraRecipe()).finished
 
 
+def test_only_the_last_layers_are_adapted_where_asked(tiny: Path, tmp_path: Path) -> None:
+    _train(tiny, tmp_path, recipe=LoraRecipe(batch_size=24, last_layers=1, max_length=128))
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert {name.split(".")[2] for name in config["target_modules"]} == {"1"}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_real_base_learns_a_new_fact(tmp_path: Path) -> None:
