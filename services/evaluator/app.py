@@ -6,6 +6,7 @@ from imece.runtime.app import Publish, Service
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.jobs import Jobs
+from imece.runtime.runs import child_environment
 from imece.runtime.settings import Settings
 from services.evaluator import store
 from services.evaluator.decider import Decider
@@ -29,6 +30,7 @@ def build(settings: Settings, publish: Publish, own: EvaluatorSettings | None = 
         failures=failures,
         lease_seconds=own.lease_seconds,
         max_attempts=own.max_attempts,
+        env=child_environment(settings, own),
     )
     decider = Decider(
         database,

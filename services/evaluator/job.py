@@ -71,16 +71,16 @@ class Run:
         return [core.grade(question, answer) for question, answer in zip(asked, said, strict=True)]
 
     def _base(self, ref: ModelRef) -> tuple[Path, str]:
-        if ref.base.startswith(self.artifacts.root + "/") and ref.base_digest is not None:
-            into = self.cache / "artifacts"
-            return self.artifacts.fetch_folder(ref.base, ref.base_digest, into), ref.base_digest
+        """Return the base's folder and digest; a given digest is checked, whichever kind it is."""
         model = resolve(ref.base, self.cache)
         digest = f"sha256:{model.digest.removeprefix('sha256:')}"
-        if ref.base_digest not in (None, digest):
-            raise JobError(
-                "base_changed", f"{ref.base} has the digest {digest}, not {ref.base_digest}"
-            )
-        return model.path, digest
+        if ref.base_digest in (None, digest):
+            return model.path, digest
+        if ref.base.startswith(self.artifacts.root + "/"):
+            # A model of ours may be named by the digest of its manifest, as model.trained does.
+            self.artifacts.fetch_folder(ref.base, str(ref.base_digest), self.cache / "artifacts")
+            return model.path, digest
+        raise JobError("base_changed", f"{ref.base} has the digest {digest}, not {ref.base_digest}")
 
     def _report(self, more: int) -> None:
         if self.job.should_stop():

@@ -13,7 +13,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -199,7 +199,7 @@ async def test_one_repair_rescues_a_malformed_reply() -> None:
 
 async def test_a_fenced_reply_needs_no_repair() -> None:
     def answer(_: int, body: dict[str, Any]) -> Response:
-        content = json.loads(right(body).body)["choices"][0]["message"]["content"]
+        content = json.loads(bytes(right(body).body))["choices"][0]["message"]["content"]
         return said(f"```json\n{content}\n```")
 
     verdict, calls = await judge(answer)
@@ -262,7 +262,7 @@ async def test_redelivery_makes_no_call_and_repeats_the_same_verdict(tmp_path: P
 
 
 async def test_every_attempt_is_accounted_for_when_the_endpoint_is_a_mess(tmp_path: Path) -> None:
-    mess = [
+    mess: list[Callable[[], Response]] = [
         lambda: Response(status_code=429),
         lambda: Response(status_code=500),
         lambda: HTMLResponse("<html>"),
@@ -338,7 +338,7 @@ async def test_the_local_judge_answers_by_schema_and_is_gone_afterwards(tmp_path
     stop = asyncio.Event()
     running = asyncio.create_task(judge.run(stop))
     try:
-        while judge.endpoint is None and not running.done():
+        while judge.endpoint is None and not running.done():  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.1)
         assert judge.endpoint is not None, log_file.read_text()
         verdict = await judge.endpoint.judge(request())

@@ -1,0 +1,147 @@
+"""The whole way of an evaluation in a real child process, with a tiny random model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imece.events import (
+    Envelope,
+    EvaluationCase,
+    EvaluationCompleted,
+    EvaluationPlan,
+    EvaluationRequested,
+    Event,
+    LabelledExample,
+    ModelRef,
+    PromotionDecided,
+    Record,
+    new,
+)
+from imece.events.records import DatasetRef
+from imece.runtime.artifacts import Artifacts
+from imece.runtime.settings import Settings
+from services.evaluator.app import build
+from services.evaluator.settings import EvaluatorSettings
+from tests.integration.test_recipe import tiny  # noqa: F401 - a fixture
+from tests.training import publish
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", cache=tmp_path / "cache", artifacts=None)
+
+
+@pytest.fixture
+def artifacts(settings: Settings) -> Artifacts:
+    return Artifacts(settings.artifacts_url())
+
+
+async def run(
+    settings: Settings, *requests: Envelope[EvaluationRequested], until: type[Event]
+) -> list[Any]:
+    """Let the evaluator work until each request has brought an event of that kind."""
+    published: dict[str, Envelope[Any]] = {}
+    enough = asyncio.Event()
+
+    async def keep(*events: Envelope[Any]) -> None:
+        published.update({event.id: event for event in events})
+        if sum(isinstance(e.data, until) for e in published.values()) >= len(requests):
+            enough.set()
+
+    service = build(settings, keep, EvaluatorSettings(max_new_tokens=4, tick_seconds=0.1))
+    stop = asyncio.Event()
+    async with service.resources[0]:
+        works = [asyncio.ensure_future(work(stop)) for work in service.background]
+        try:
+            await service.subscriptions[0].handle(requests)
+            await enough.wait()
+        finally:
+            stop.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(*works)
+    return [e.data for e in published.values() if isinstance(e.data, until)]
+
+
+def suite(artifacts: Artifacts, name: str = "s") -> DatasetRef:
+    records: Sequence[Record] = [
+        EvaluationCase(prompt="2+2?", expected=("4",), slice="sum", guard=True),
+        EvaluationCase(prompt="Türkiye'nin başkenti?", expected=("Ankara",), free_form=True),
+        LabelledExample(text="güzel film", label="good"),
+        LabelledExample(text="kötü film", label="bad"),
+    ]
+    return publish(artifacts, records, dataset=name, split="test")
+
+
+def request(model: str, base: Path, *suites: DatasetRef, decide: bool) -> Any:
+    ref = ModelRef(name=model, base=str(base))
+    plan = EvaluationPlan(suites=suites, decide=decide)
+    return new(EvaluationRequested(model=model, ref=ref, plan=plan), "test")
+
+
+async def test_a_model_is_measured_and_its_items_are_stored(
+    settings: Settings,
+    artifacts: Artifacts,
+    tiny: Path,  # noqa: F811
+) -> None:
+    asked = request("tiny", tiny, suite(artifacts), decide=False)
+    (done,) = await run(settings, asked, until=EvaluationCompleted)
+    assert done.failure is None
+    items = [json.loads(x) for x in artifacts.get(done.items, done.items_digest).splitlines()]
+    assert [item["prompt"] for item in items][:2] == ["2+2?", "Türkiye'nin başkenti?"]
+    assert {metric.slice for metric in done.metrics} >= {"sum", "overall", "overall:guard"}
+    assert {metric.name.split("|")[0] for metric in done.metrics} == {
+        "accuracy",
+        "exact_match",
+        "macro_f1",
+        "unparsed",
+    }
+
+
+async def test_an_unchanged_model_is_compared_with_itself_and_answered_once(
+    settings: Settings,
+    artifacts: Artifacts,
+    tiny: Path,  # noqa: F811
+) -> None:
+    asked = request("same", tiny, suite(artifacts), decide=True)
+    (decision,) = await run(settings, asked, until=PromotionDecided)
+    assert decision.verdict == "reject"  # a random model knows no probe
+    assert {check.name: check.outcome for check in decision.checks} == {
+        "paired-items": "passed",
+        "guard": "failed",
+        "guard:sum": "passed",
+        "superiority": "inconclusive",
+    }
+    kept = list((settings.home / "artifacts/evaluations/answers").glob("*.jsonl"))
+    assert len(kept) == 1
+
+
+async def test_what_cannot_be_evaluated_fails_by_name(
+    settings: Settings,
+    artifacts: Artifacts,
+    tiny: Path,  # noqa: F811
+) -> None:
+    good = suite(artifacts)
+    gone = good.model_copy(update={"uri": good.uri + ".gone"})
+    empty = publish(artifacts, [], dataset="empty")
+    done = await run(
+        settings,
+        request("no-model", tiny / "none", good, decide=True),
+        request("no-suite", tiny, gone, decide=True),
+        request("empty", tiny, empty, decide=False),
+        until=EvaluationCompleted,
+    )
+    reasons = {each.model: each.failure.reason for each in done}
+    assert reasons == {
+        "no-model": "unknown_base",
+        "no-suite": "dataset_missing",
+        "empty": "empty_suite",
+    }
