@@ -27,26 +27,58 @@ _OPERATORS = {
     "bölü": "/",
 }
 _OPERATORS = {fold(word): sign for word, sign in _OPERATORS.items()}
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[-+*/×÷]")
+_PUNCTUATION = re.compile(r"[\s?.:;,='\"’]")
 _LIMIT = 10**12
-_PLAIN_ADDITION = {"add", "sum", "total", "together", "topla", "toplam", "toplami", "more"}
+_ASKS = frozenset(
+    fold(
+        "a an answer are as asked at be calculate can compute could do does equal equals evaluate "
+        "for get give how i if in is it its make makes math maths me much my number of out please "
+        "problem question quick result s say should so solve sum teacher tell that the this to "
+        "value we what whats when work would you your "
+        "bana cevabı eder hesapla kaç kaça kaçtır lütfen ne nedir sonucu sonuç söyle toplamı yapar"
+    ).split()
+)
+"""Words that may stand around an expression; with any other word it is no plain calculation."""
+_ADDS = frozenset(fold("add added and ile sum total topla toplam toplamı together up ve").split())
+_SUMS = frozenset(fold("add added sum total together topla toplam toplamı").split())
+_STORY = re.compile(
+    r"(?:if )?\w+ (?:has|have|are) (\d+) (\w+) and "
+    r"(?:(?:get|gets|buy|buys|find|finds) (\d+) more|(\d+) more (?:come|arrive)) "
+    r"how many \2 (?:do|does|are) \w+(?: have)?"
+)
+"""Two heaps of one thing that are counted together; other word problems are left alone."""
 
 
 def expression(question: str) -> str | None:
     """Return the canonical expression that `question` asks for, such as ``2+2``, or None.
 
-    Only questions with exactly one expression are read; everything else is somebody else's.
+    A verifier must be certain, so a question with anything besides one expression (other words,
+    brackets, signs, years, "24/7 support") is somebody else's.
     """
-    tokens = [_number(token) for token in _TOKEN.findall(fold(question).replace("'s", ""))]
-    operators = [i for i, t in enumerate(tokens) if t in _OPERATORS and _between(tokens, i)]
-    numbers = [t for t in tokens if re.fullmatch(r"\d+(\.\d+)?", t)]
-    if operators and len(numbers) == len(operators) + 1:
-        first = operators[0] - 1
-        last = operators[-1] + 1
-        return "".join(_OPERATORS.get(t, t) for t in tokens[first : last + 1])
-    if not operators and len(numbers) == 2 and _PLAIN_ADDITION & set(tokens):
+    folded = re.sub(r"(\w)'\w+", r"\1", fold(question))  # what's, 3'ün
+    tokens = [_number(token) for token in _TOKEN.findall(folded)]
+    if _PUNCTUATION.sub("", folded) != "".join(_TOKEN.findall(folded)):
+        return None  # something was not read: brackets, powers, per cent
+    numbers = [t for t in tokens if _NUMBER.fullmatch(t)]
+    operators = [t for t in tokens if t in _OPERATORS]
+    words = {t for t in tokens if t not in _OPERATORS and not _NUMBER.fullmatch(t)}
+    if operators and words <= _ASKS:
+        return _infix(tokens)
+    if not operators and len(numbers) == 2 and words & _SUMS and words <= _ASKS | _ADDS:
         return "+".join(numbers)
-    return None
+    story = _STORY.fullmatch(" ".join(tokens))
+    return f"{story[1]}+{story[3] or story[4]}" if story else None
+
+
+def _infix(tokens: list[str]) -> str | None:
+    """Read number, operator, number, … as one run without gaps."""
+    marks = [i for i, t in enumerate(tokens) if t in _OPERATORS or _NUMBER.fullmatch(t)]
+    run = [_OPERATORS.get(tokens[i], tokens[i]) for i in marks]
+    unbroken = marks == list(range(marks[0], marks[0] + len(marks)))
+    shaped = len(run) % 2 == 1 and all((t in "+-*/") == bool(at % 2) for at, t in enumerate(run))
+    return "".join(run) if unbroken and shaped else None
 
 
 def value(expression: str) -> Fraction | None:
@@ -70,14 +102,6 @@ def value(expression: str) -> Fraction | None:
             terms[-1] /= number
     total = sum(terms, Fraction(0))
     return total if abs(total) < _LIMIT else None
-
-
-def _between(tokens: list[str], i: int) -> bool:
-    return (
-        0 < i < len(tokens) - 1
-        and bool(re.fullmatch(r"\d+(\.\d+)?", tokens[i - 1]))
-        and bool(re.fullmatch(r"\d+(\.\d+)?", tokens[i + 1]))
-    )
 
 
 def _number(token: str) -> str:

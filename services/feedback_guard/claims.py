@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from fractions import Fraction
+from itertools import pairwise
 
 from imece.runtime.text import fold
 from services.feedback_guard import arithmetic
@@ -11,13 +13,15 @@ from services.feedback_guard import arithmetic
 _FILLER = frozenset(
     fold(
         "a an the is are was be of in on at to for from do does did you me my we i it that this "
-        "what which who where when how whats tell name give please can could would know say answer "
+        "what which who how whats tell name give please can could would know say answer "
         "question many much has have had get got city called does one there and or with should "
         "ne nedir neresidir hangi kim kaç kaçtır eder söyle lütfen bir mi mı mu mü ve ile için "
         "colour:color quiz class let see normal"
     ).split()
 )
 _SAME = {"colour": "color", "french": "france", "turkish": "turkey", "turkiye": "turkey"}
+_COUNTS = frozenset({"many", "much", "kac"})
+_NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*")
 _WORD = re.compile(r"\d+(?:[.,]\d+)?|[^\W\d_]+")
 _LEAD = re.compile(
     r"^(?:so\s+|well\s+)?(?:the\s+(?:correct\s+|right\s+)?answer\s+is|answer|it\s+is|it's|"
@@ -32,27 +36,68 @@ def claim_id(tenant: str, question: str) -> str:
 
 
 def question_key(question: str) -> str:
-    """Return the canonical question: an expression, or its content words and numbers, sorted."""
+    """Return the canonical question: an expression, or its content words and numbers, sorted.
+
+    "How many days has a week" and "how many weeks has a day" differ in what is counted, "when" and
+    "where was he born" in what is asked; both are kept.
+    """
     found = arithmetic.expression(question)
     if found is not None:
         return f"= {found}"
     words = [_stem(w) for w in _WORD.findall(fold(question).replace("'s", " "))]
-    kept = sorted({w for w in words if w not in _FILLER})
-    return " ".join(kept) or fold(question)
+    kept = {w for w in words if w not in _FILLER}
+    if "capital" in kept:
+        kept.discard("where")  # "where is the capital" asks for its name
+    counted = {f"#{b}" for a, b in pairwise(words) if a in _COUNTS and b in kept}
+    return " ".join(sorted(kept | counted)) or fold(question)
 
 
 def answer_key(answer: str, question: str = "") -> str:
-    """Return the canonical answer: its deciding number, else its folded words without a lead."""
+    """Return the canonical answer: its deciding number, else the words that are not the question's.
+
+    "The capital of France is Paris" and "Paris." are one answer; "not Paris" is another.
+    """
     text = _LEAD.sub("", fold(answer)).strip(" .!?\"'")
     text = text.rpartition("=")[2].strip() or text
-    numbers = re.findall(r"-?\d+(?:[.,]\d+)?", text)
-    if numbers and len(text.split()) <= 6:
-        asked = set(re.findall(r"\d+(?:[.,]\d+)?", question))
-        fresh = [n for n in numbers if n not in asked]
-        return str((fresh or numbers)[-1]).replace(",", ".")
+    said = _NUMBER.findall(text)
+    if said and len(text.split()) <= 6:
+        asked = set(_NUMBER.findall(question))
+        fresh = [n for n in said if n not in asked]
+        return _readings((fresh or said)[-1])[0]
     if text in arithmetic.WORDS:
         return str(arithmetic.WORDS[text])
-    return " ".join(_WORD.findall(text))[:200]
+    words = _WORD.findall(text)
+    return " ".join(extra_words(text, question) or words)[:200]
+
+
+def extra_words(answer: str, question: str) -> list[str]:
+    """List the words and numbers of an answer that are neither filler nor the question's own."""
+    text = _LEAD.sub("", fold(answer)).replace("'s", " ")
+    asked = {_stem(w) for w in _WORD.findall(fold(question).replace("'s", " "))} | _FILLER
+    return [word for word in _WORD.findall(text) if _stem(word) not in asked]
+
+
+def is_plain_number(answer: str, question: str) -> bool:
+    """Tell whether an answer is a number (perhaps with the question repeated) and nothing else."""
+    extra = extra_words(answer, question)
+    return all(word[0].isdigit() or word in arithmetic.WORDS for word in extra)
+
+
+def numbers(text: str) -> set[Fraction]:
+    """Return every number that `text` may mean; 1,000 and 1.000 have two readings each."""
+    folded = fold(text)
+    written = {r for n in _NUMBER.findall(folded) for r in _readings(n)}
+    spelt = {str(arithmetic.WORDS[w]) for w in _WORD.findall(folded) if w in arithmetic.WORDS}
+    return {Fraction(number) for number in written | spelt}
+
+
+def _readings(number: str) -> list[str]:
+    """Read 1,000 as a thousand first and as a decimal second, 2,5 as 2.5, 1.2.3 as 1.2."""
+    readings = []
+    if re.fullmatch(r"-?[1-9]\d{0,2}(?:[.,]\d{3})+", number):
+        readings.append(re.sub(r"[.,]", "", number))
+    whole, *rest = re.split(r"[.,]", number)
+    return [*readings, f"{whole}.{rest[0]}" if rest else whole]
 
 
 def _stem(word: str) -> str:

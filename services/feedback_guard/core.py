@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from fractions import Fraction
 from typing import Literal
 
 from imece.events import (
@@ -21,7 +20,8 @@ from imece.events import (
     Thumb,
     training_row,
 )
-from services.feedback_guard import arithmetic, claims
+from services.feedback_guard import claims
+from services.feedback_guard.evidence import Claim, Evidence, Support, evidence, taught
 from services.feedback_guard.policy import Policy
 
 Verdict = Literal["accept", "quarantine", "reject"]
@@ -42,52 +42,12 @@ class Account:
     accepted: int = 0
 
 
-@dataclass(frozen=True)
-class Support:
-    """Who speaks for one answer to one question."""
-
-    accounts: tuple[str, ...] = ()
-    """At most 64; enough to count clusters."""
-    young: int = 0
-    accepted: int = 0
-    reviews_for: tuple[str, ...] = ()
-    reviews_against: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One question and the answers that feedback gave to it."""
-
-    answers: dict[str, Support] = field(default_factory=dict)
-    reference: str | None = None
-    """Upstream's own answer, when a trusted record has one."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is known about one answer from elsewhere than votes."""
-
-    arithmetic: bool | None = None
-    reference: bool | None = None
-    reviewed: bool | None = None
-
-    @property
-    def confirmed(self) -> bool:
-        """Somebody other than the voters says that the answer is right."""
-        return True in (self.arithmetic, self.reference, self.reviewed)
-
-    @property
-    def refuted(self) -> bool:
-        """Somebody other than the voters says that the answer is wrong."""
-        return False in (self.arithmetic, self.reference, self.reviewed)
-
-
 def score(
     event: Envelope[FeedbackSubmitted], account: Account, duplicate: bool, policy: Policy
 ) -> FeedbackScored:
     """Stage one: admission, content and the user's record, before anything about the claim."""
     feedback = event.data
-    text = feedback.signal.text if isinstance(feedback.signal, Correction) else feedback.answer
+    text = taught(feedback)
     stance: Literal[-1, 1] = 1 if _supports(feedback) else -1
     return FeedbackScored(
         claim=claims.claim_id(feedback.tenant, feedback.prompt),
@@ -125,32 +85,6 @@ def _content_reasons(event: Envelope[FeedbackSubmitted], text: str, policy: Poli
     return found
 
 
-def evidence(scored: FeedbackScored, claim: Claim, policy: Policy) -> Evidence:
-    """Ask the verifiers about the answer that the feedback is about."""
-    expression = arithmetic.expression(scored.feedback.prompt)
-    truth = arithmetic.value(expression) if expression else None
-    reference = None if claim.reference is None else _same(claim.reference, scored.answer)
-    support = claim.answers.get(scored.answer, Support())
-    needed = policy.thresholds.reviewers
-    reviewed = None
-    if len(support.reviews_for) >= needed and not support.reviews_against:
-        reviewed = True
-    elif len(support.reviews_against) >= needed and not support.reviews_for:
-        reviewed = False
-    return Evidence(None if truth is None else _equals(scored.answer, truth), reference, reviewed)
-
-
-def _equals(answer: str, truth: Fraction) -> bool:
-    try:
-        return bool(Fraction(answer) == truth)
-    except (ValueError, ZeroDivisionError):
-        return False
-
-
-def _same(reference: str, answer: str) -> bool:
-    return reference == answer or f" {reference} " in f" {answer} "
-
-
 def record(scored: FeedbackScored, claim: Claim) -> Claim:
     """Add this vote to the claim."""
     if scored.hard is not None or scored.stance < 0:
@@ -161,9 +95,10 @@ def record(scored: FeedbackScored, claim: Claim) -> Claim:
     young = before.young + any(r.code == "young_account" for r in scored.reasons)
     support = replace(before, accounts=(*before.accounts, scored.feedback.user), young=young)
     answers = {**claim.answers, scored.answer: support}
-    if len(answers) > 8:  # bounded: the least supported answer is forgotten
-        least = min(answers, key=lambda a: len(answers[a].accounts))
-        answers.pop(least)
+    if len(answers) > 8:  # bounded: the least supported is forgotten, budgets and reviews never
+        idle = [a for a, s in answers.items() if not (s.accepted or s.reviewed)]
+        if idle:
+            answers.pop(min(idle, key=lambda a: len(answers[a].accounts)))
     return replace(claim, answers=answers)
 
 

@@ -18,7 +18,8 @@ from imece.events import (
 )
 from imece.runtime.database import insert_new, upsert
 from services.feedback_guard import core
-from services.feedback_guard.core import Account, Claim, Support
+from services.feedback_guard.core import Account
+from services.feedback_guard.evidence import Claim, Support
 from services.feedback_guard.policy import Policy
 
 METADATA = MetaData()

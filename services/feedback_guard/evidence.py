@@ -1,0 +1,103 @@
+"""What is known about an answer from elsewhere than its own votes: sums, references, people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from imece.events import Correction, FeedbackScored, FeedbackSubmitted
+from services.feedback_guard import arithmetic, claims
+from services.feedback_guard.policy import Policy
+
+
+@dataclass(frozen=True)
+class Support:
+    """Who speaks for one answer to one question."""
+
+    accounts: tuple[str, ...] = ()
+    """At most 64; enough to count clusters."""
+    young: int = 0
+    accepted: int = 0
+    reviews_for: tuple[str, ...] = ()
+    reviews_against: tuple[str, ...] = ()
+
+    @property
+    def reviewed(self) -> bool:
+        """Some person has said something about the answer."""
+        return bool(self.reviews_for or self.reviews_against)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One question and the answers that feedback gave to it."""
+
+    answers: dict[str, Support] = field(default_factory=dict)
+    reference: str | None = None
+    """Upstream's own answer, when a trusted record has one."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known about one answer from elsewhere than votes."""
+
+    arithmetic: bool | None = None
+    reference: bool | None = None
+    reviewed: bool | None = None
+
+    @property
+    def confirmed(self) -> bool:
+        """Somebody other than the voters says that the answer is right."""
+        return True in (self.arithmetic, self.reference, self.reviewed)
+
+    @property
+    def refuted(self) -> bool:
+        """Somebody other than the voters says that the answer is wrong."""
+        return False in (self.arithmetic, self.reference, self.reviewed)
+
+
+def taught(feedback: FeedbackSubmitted) -> str:
+    """Return the answer that the feedback is about: the user's own, or the one shown."""
+    signal = feedback.signal
+    return signal.text if isinstance(signal, Correction) else feedback.answer
+
+
+def evidence(scored: FeedbackScored, claim: Claim, policy: Policy) -> Evidence:
+    """Ask the verifiers about the answer that the feedback is about."""
+    expression = arithmetic.expression(scored.feedback.prompt)
+    truth = arithmetic.value(expression) if expression else None
+    reference = None if claim.reference is None else _same(claim.reference, scored.answer)
+    support = claim.answers.get(scored.answer, Support())
+    needed = policy.thresholds.reviewers
+    reviewed = None
+    if len(support.reviews_for) >= needed and not support.reviews_against:
+        reviewed = True
+    elif len(support.reviews_against) >= needed and not support.reviews_for:
+        reviewed = False
+    return Evidence(None if truth is None else _calculates(scored, truth), reference, reviewed)
+
+
+def _calculates(scored: FeedbackScored, truth: Fraction) -> bool | None:
+    """Compare an answer with a computed value; None where it is not certain what it says.
+
+    "4, not 5" names the truth beside another number and is left to people, as is an answer that
+    carries more than the number: a right sum must not smuggle in a sentence.
+    """
+    text = taught(scored.feedback)
+    try:
+        said = Fraction(scored.answer)
+    except (ValueError, ZeroDivisionError):
+        return None
+    if said == truth:
+        known = {truth} | claims.numbers(scored.feedback.prompt)
+        plain = claims.numbers(text) <= known
+        return True if plain and claims.is_plain_number(text, scored.feedback.prompt) else None
+    rounded = abs(said - truth) <= abs(truth) / 50 and truth.denominator > 1
+    return None if rounded or truth in claims.numbers(text) else False
+
+
+def _same(reference: str, answer: str) -> bool | None:
+    """Compare with upstream's answer; "not Paris but Lyon" proves nothing."""
+    if reference == answer:
+        return True
+    short, long = sorted((set(reference.split()), set(answer.split())), key=len)
+    return None if short <= long else False
