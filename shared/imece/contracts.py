@@ -36,6 +36,19 @@ def write(folder: Path) -> None:
             path.unlink()
 
 
+def broken(folder: Path) -> list[str]:
+    """Return how the event classes break the schemas in `folder`; a removed event breaks too."""
+    found = []
+    kinds = {f"{kind.topic.name}.json": kind for kind in EVENTS}
+    for path in sorted((folder / "schemas").glob("*.json")):
+        if path.name not in kinds:
+            found.append(f"{path.stem}: was removed")
+            continue
+        old = json.loads(path.read_text(encoding="utf-8"))
+        found += [f"{path.stem}{why}" for why in breaks(old, schema(kinds[path.name]))]
+    return found
+
+
 def differences(folder: Path) -> list[str]:
     """Return the names of files in `folder` that are missing, outdated or no longer generated."""
     wanted = files()
@@ -135,6 +148,10 @@ def _narrowed(old: Schema, new: Schema, at: str) -> Iterator[str]:
         yield f"{at}: values {gone} were removed"
     if "enum" in new and "enum" not in old and old.get("const") not in new["enum"]:
         yield f"{at}: is limited to {new['enum']} now"
+    yield from _tightened(old, new, at)
+
+
+def _tightened(old: Schema, new: Schema, at: str) -> Iterator[str]:
     for word in _UPPER:
         if word in new and new[word] < old.get(word, float("inf")):
             yield f"{at}: {word} is tighter ({new[word]})"
