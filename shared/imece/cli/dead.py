@@ -14,10 +14,15 @@ from imece.cli.common import AsJson, Record, Where, events_of, read_all, show, w
 from imece.cli.errors import handle_errors
 from imece.client import Producer
 from imece.errors import ConfigError, RejectedError
-from imece.events import SERVICES, AuditRecorded, dead_topic, encode, new
+from imece.events import SERVICES, AuditRecorded, dead_topic, encode, new, topics
 
 app = typer.Typer(no_args_is_help=True, help="Messages that a service could not take.")
-ADDED = ("original-topic", "original-partition", "original-offset", "original-timestamp")
+ADDED: tuple[str, ...] = (
+    "original-topic",
+    "original-partition",
+    "original-offset",
+    "original-timestamp",
+)
 ADDED += ("consumer-group", "error-reason", "error-message", "attempts", "failed-at")
 MARKS = frozenset(f"x-{name}" for name in ADDED)
 Subjects = Annotated[
@@ -131,6 +136,9 @@ def _settle(
 
 async def _publish(at: Where, service: str, found: Sequence[Dead], action: str, by: str) -> None:
     """Publish each message before its mark: a crash between them replays it twice, never loses."""
+    names = {topic.name for topic in topics()}
+    if strange := [dead.subject for dead in found if dead.topic not in names]:
+        raise RejectedError("unknown_topic", f"no topic of imece: {', '.join(strange)}")
     producer = Producer(at.kafka, at.security)
     try:
         for dead in found:
