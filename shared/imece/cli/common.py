@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 from rich.console import Console
@@ -48,18 +49,31 @@ async def read_all(at: Where, topic: str, seconds: float = 60) -> list[Record]:
     consumer = AIOKafkaConsumer(bootstrap_servers=at.kafka, enable_auto_commit=False, **at.security)
     try:
         await consumer.start()
-        if topic not in await consumer.topics():
-            return []
         async with asyncio.timeout(seconds):
-            return await _to_end(consumer, topic)
+            partitions = await _partitions(at, topic)
+            return await _to_end(consumer, partitions) if partitions else []
     except (KafkaError, OSError) as error:  # TimeoutError is an OSError
         raise UnavailableError(f"cannot read {topic} from Kafka at {at.kafka}: {error}") from error
     finally:
         await consumer.stop()
 
 
-async def _to_end(consumer: AIOKafkaConsumer, topic: str) -> list[Record]:
-    partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic) or ()]
+async def _partitions(at: Where, topic: str) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=at.kafka, **at.security)
+    try:
+        await admin.start()
+        found = await admin.describe_topics([topic])
+    finally:
+        await admin.close()
+    return [
+        TopicPartition(topic, part["partition"])
+        for one in found
+        if not one["error_code"]
+        for part in one["partitions"]
+    ]
+
+
+async def _to_end(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> list[Record]:
     consumer.assign(partitions)
     ends = await consumer.end_offsets(partitions)
     starts = await consumer.beginning_offsets(partitions)
