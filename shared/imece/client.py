@@ -152,7 +152,11 @@ class Client:
         """Yield raw records of `topics` without joining a group."""
         # Without a group the consumer gives itself every partition of its topics.
         consumer = AIOKafkaConsumer(
-            *topics, bootstrap_servers=self.kafka, enable_auto_commit=False, **self._security
+            *topics,
+            bootstrap_servers=self.kafka,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            **self._security,
         )
         try:
             await consumer.start()
@@ -198,12 +202,14 @@ class Client:
 
 
 async def _seek(consumer: AIOKafkaConsumer, since: float | None) -> None:
+    """Go to the first record at or after `since`; explicit offsets, as resets race with fetches."""
     partitions = list(consumer.assignment())
-    if since is None:
-        await consumer.seek_to_beginning(*partitions)
-        return
-    found = await consumer.offsets_for_times({p: int(since * 1000) for p in partitions})
+    # The ends come first: what arrives after them is then found by time or read from the end.
     ends = await consumer.end_offsets(partitions)
+    if since is None:
+        starts = await consumer.beginning_offsets(partitions)
+    else:
+        found = await consumer.offsets_for_times({p: int(since * 1000) for p in partitions})
+        starts = {p: at.offset for p, at in found.items() if at is not None}
     for partition in partitions:
-        at = found.get(partition)
-        consumer.seek(partition, at.offset if at is not None else ends[partition])
+        consumer.seek(partition, starts.get(partition, ends[partition]))

@@ -95,5 +95,5 @@ def _spawn(attempt: Path, module: str, env: Mapping[str, str]) -> subprocess.Pop
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**inherited, "PYTHONUNBUFFERED": "1", **env},
+            env={"OMP_WAIT_POLICY": "passive", **inherited, "PYTHONUNBUFFERED": "1", **env},
         )
