@@ -44,7 +44,7 @@ def question_key(question: str) -> str:
     found = arithmetic.expression(question)
     if found is not None:
         return f"= {found}"
-    words = [_stem(w) for w in _WORD.findall(fold(question).replace("'s", " "))]
+    words = _words(question)
     kept = {w for w in words if w not in _FILLER}
     if "capital" in kept:
         kept.discard("where")  # "where is the capital" asks for its name
@@ -73,7 +73,7 @@ def answer_key(answer: str, question: str = "") -> str:
 def extra_words(answer: str, question: str) -> list[str]:
     """List the words and numbers of an answer that are neither filler nor the question's own."""
     text = _LEAD.sub("", fold(answer)).replace("'s", " ")
-    asked = {_stem(w) for w in _WORD.findall(fold(question).replace("'s", " "))} | _FILLER
+    asked = _FILLER.union(_words(question))
     return [word for word in _WORD.findall(text) if _stem(word) not in asked]
 
 
@@ -100,8 +100,12 @@ def _readings(number: str) -> list[str]:
     return [*readings, f"{whole}.{rest[0]}" if rest else whole]
 
 
+def _words(question: str) -> list[str]:
+    return [_stem(word) for word in _WORD.findall(fold(question).replace("'s", " "))]
+
+
 def _stem(word: str) -> str:
     word = _SAME.get(word, word)
-    if len(word) > 3 and word.endswith("s") and not word.endswith("ss"):
+    if word not in _FILLER and len(word) > 3 and word.endswith("s") and not word.endswith("ss"):
         return word[:-1]
     return word

@@ -82,15 +82,15 @@ def _calculates(scored: FeedbackScored, truth: Fraction) -> bool | None:
     "4, not 5" names the truth beside another number and is left to people, as is an answer that
     carries more than the number: a right sum must not smuggle in a sentence.
     """
-    text = taught(scored.feedback)
+    text, prompt = taught(scored.feedback), scored.feedback.prompt
+    if not claims.is_plain_number(text, prompt):
+        return None
     try:
         said = Fraction(scored.answer)
     except (ValueError, ZeroDivisionError):
         return None
     if said == truth:
-        known = {truth} | claims.numbers(scored.feedback.prompt)
-        plain = claims.numbers(text) <= known
-        return True if plain and claims.is_plain_number(text, scored.feedback.prompt) else None
+        return True if claims.numbers(text) <= {truth} | claims.numbers(prompt) else None
     rounded = abs(said - truth) <= abs(truth) / 50 and truth.denominator > 1
     return None if rounded or truth in claims.numbers(text) else False
 
