@@ -91,7 +91,9 @@ class Story:
         self._say(f"upstream publishes {len(clean)} labelled records")
         await self._submit("qa", clean)
         cases = [_case(item, "clean", guard=False) for item in facts.held_out()]
-        cases += [_case(probe.item, probe.claim.replace(" ", "-"), guard=True) for probe in facts.probes()]
+        cases += [
+            _case(probe.item, probe.claim.replace(" ", "-"), guard=True) for probe in facts.probes()
+        ]
         await self._submit("qa-suite", cases)
         asked = {item.prompt: item for item in (*facts.asked_by_users(), *facts.poison())}
         truth = [EvaluationCase(prompt=a.prompt, expected=a.accepted) for a in asked.values()]

@@ -49,7 +49,7 @@ def world(home: Path, cache: Path, services: tuple[str, ...] = SERVICES) -> Iter
     began = time.monotonic()
     broker = kafka.start(home, cache)
     ready = time.monotonic() - began
-    environment = dict(os.environ, IMECE_HOME=str(home), IMECE_CACHE=str(cache))  # noqa: TID251
+    environment = dict(os.environ, IMECE_HOME=str(home), IMECE_CACHE=str(cache))
     environment.pop("IMECE_KAFKA", None)
     try:
         with (home / "services.log").open("wb") as log:

@@ -15,7 +15,7 @@ import pytest
 
 from imece.local import kafka as embedded
 
-CACHE = Path(os.environ.get("IMECE_CACHE", Path.home() / ".cache" / "imece"))  # noqa: TID251
+CACHE = Path(os.environ.get("IMECE_CACHE", Path.home() / ".cache" / "imece"))
 
 # Ends the broker when our end of its stdin closes, which even `kill -9` of pytest does.
 _GUARD = """
@@ -63,7 +63,7 @@ def _guarded(home: Path) -> Iterator[LocalKafka]:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the broker that all tests share: use names of topics and groups of your own."""
-    if given := os.environ.get("IMECE_KAFKA"):  # noqa: TID251
+    if given := os.environ.get("IMECE_KAFKA"):
         yield given
         return
     with _guarded(tmp_path_factory.mktemp("kafka")) as broker:
