@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from imece.cli.common import AsJson, Where, events_of, show, where
 from imece.cli.errors import handle_errors
@@ -87,7 +87,7 @@ async def _lags(at: Where) -> dict[str, int | None]:
         await consumer.start()
         lags: dict[str, int | None] = {}
         for name in SERVICES:
-            done = await admin.list_consumer_group_offsets(name)
+            done = await _committed(admin, name)
             ends = await consumer.end_offsets(list(done)) if done else {}
             behind = [max(0, ends[place] - at_.offset) for place, at_ in done.items()]
             lags[name] = sum(behind) if done else None
@@ -97,3 +97,13 @@ async def _lags(at: Where) -> dict[str, int | None]:
     finally:
         await consumer.stop()
         await admin.close()
+
+
+async def _committed(admin: AIOKafkaAdminClient, group: str) -> dict[Any, Any]:
+    """Return a group's offsets; a new broker first has to make its topic of offsets."""
+    for _ in range(40):
+        try:
+            return dict(await admin.list_consumer_group_offsets(group))
+        except GroupCoordinatorNotAvailableError:
+            await asyncio.sleep(0.25)
+    return dict(await admin.list_consumer_group_offsets(group))

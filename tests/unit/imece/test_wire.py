@@ -120,7 +120,7 @@ def test_the_same_cause_gives_the_same_id_and_another_part_another(job: str, par
         ),
         (b'"' + b"x" * MAX_BYTES + b'"', "too_large"),
     ],
-    ids=range(14),
+    ids=[str(n) for n in range(14)],
 )
 def test_a_bad_value_is_refused_by_name(value: bytes | None, reason: str) -> None:
     assert _reason(value=value) == reason
