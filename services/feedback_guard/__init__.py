@@ -2,6 +2,6 @@
 
 Consumes feedback.submitted (stage 1, by user), feedback.scored (stage 2, by claim),
 dataset.published (trusted records as reference) and review.answered. Emits feedback.scored,
-feedback.decided and review.requested. Owns the tables account, vote, claim, decision, reference
-and review.
+feedback.decided and review.requested. Owns the tables account, vote, claim, decision, near and
+reference.
 """

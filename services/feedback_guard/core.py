@@ -20,7 +20,7 @@ from imece.events import (
     Thumb,
     training_row,
 )
-from services.feedback_guard import claims
+from services.feedback_guard import claims, minhash
 from services.feedback_guard.evidence import Claim, Evidence, Support, evidence, taught
 from services.feedback_guard.policy import Policy
 
@@ -30,6 +30,10 @@ _INJECTION = re.compile(
     r"|disregard (?:all |the )?(?:previous|above)|you are now (?:in )?(?:dan|developer mode)"
     r"|(?:system|developer) prompt|<\|im_(?:start|end)\|>|önceki talimatları (?:yok say|unut)",
     re.IGNORECASE,
+)
+
+_STRONG = frozenset(
+    {"injection", "campaign", "near_duplicate", "invisible_text", "refuted_by_reference"}
 )
 
 
@@ -59,8 +63,15 @@ def score(
         submitted=event.time,
         trust=max(-1.5, min(1.5, (account.right - account.wrong) * 0.3)),
         reasons=tuple(_content_reasons(event, text, policy)),
+        signature=_signature(feedback),
         hard="duplicate_vote" if duplicate else None,
     )
+
+
+def _signature(feedback: FeedbackSubmitted) -> tuple[int, ...]:
+    if not isinstance(feedback.signal, Correction):
+        return ()
+    return minhash.signature(feedback.signal.text, feedback.prompt, feedback.answer)
 
 
 def _supports(feedback: FeedbackSubmitted) -> bool:
@@ -103,11 +114,20 @@ def record(scored: FeedbackScored, claim: Claim) -> Claim:
 
 
 def decide(
-    scored: FeedbackScored, claim: Claim, account: Account, policy: Policy, version: int = 1
+    scored: FeedbackScored,
+    claim: Claim,
+    account: Account,
+    policy: Policy,
+    *,
+    version: int = 1,
+    near: int = 0,
 ) -> FeedbackDecided:
-    """Stage two: weigh the evidence about the claim; `claim` already holds this vote."""
+    """Stage two: weigh the evidence about the claim; `claim` already holds this vote.
+
+    `near` counts the accounts that sent nearly the same text, to whatever question.
+    """
     known = evidence(scored, claim, policy)
-    reasons = [*scored.reasons, *_claim_reasons(scored, claim, known, policy)]
+    reasons = [*scored.reasons, *_claim_reasons(scored, claim, known, policy, near)]
     verdict = _verdict(scored, known, reasons, policy)
     row = training_row(scored.feedback) if verdict == "accept" else None
     if row is not None:
@@ -130,7 +150,7 @@ def decide(
 
 
 def _claim_reasons(
-    scored: FeedbackScored, claim: Claim, known: Evidence, policy: Policy
+    scored: FeedbackScored, claim: Claim, known: Evidence, policy: Policy, near: int
 ) -> list[Reason]:
     if scored.hard is not None:
         return [Reason(code=scored.hard, nats=policy.weights.verifier)]
@@ -139,17 +159,26 @@ def _claim_reasons(
     if _contradicts(scored):
         detail = "no independent evidence yet" if not known.confirmed else ""
         found.append(Reason(code="contradicts_answer", nats=weights.status_quo, detail=detail))
-        support = claim.answers.get(scored.answer, Support())
-        crowd = len(support.accounts)
-        if crowd >= policy.thresholds.campaign_accounts and not known.confirmed:
-            detail = f"{crowd} accounts teach this answer"
-            found.append(Reason(code="campaign", nats=weights.campaign, detail=detail))
+        if not known.confirmed:
+            found += _campaign(scored, claim, policy, near)
     if scored.trust:
         said = max(-weights.cluster_cap, min(weights.cluster_cap, -scored.trust))
         found.append(Reason(code="user_record", nats=said))
     if not _contradicts(scored):
         found.append(Reason(code="status_quo", nats=-weights.status_quo))
     return found
+
+
+def _campaign(scored: FeedbackScored, claim: Claim, policy: Policy, near: int) -> list[Reason]:
+    """Many accounts with one answer to one question, or with nearly one text to several."""
+    least, nats = policy.thresholds.campaign_accounts, policy.weights.campaign
+    crowd = len(claim.answers.get(scored.answer, Support()).accounts)
+    if crowd >= least:
+        return [Reason(code="campaign", nats=nats, detail=f"{crowd} accounts teach this answer")]
+    if near >= least:
+        detail = f"{near} accounts sent nearly this text"
+        return [Reason(code="near_duplicate", nats=nats, detail=detail)]
+    return []
 
 
 def _verifier_reasons(scored: FeedbackScored, known: Evidence, policy: Policy) -> list[Reason]:
@@ -182,7 +211,7 @@ def _verdict(
     if taught_wrong and (known.arithmetic is False or known.reviewed is False):
         return "reject" if isinstance(scored.feedback.signal, Correction) else "quarantine"
     if total >= policy.thresholds.reject and len(against) >= 2 and not known.confirmed:
-        strong = {"injection", "campaign", "invisible_text", "refuted_by_reference"} & against
+        strong = _STRONG & against
         return "reject" if len(strong) >= 2 else "quarantine"
     if _contradicts(scored) and not _backed(scored, known):
         return "quarantine"

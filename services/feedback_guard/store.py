@@ -9,15 +9,9 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Float, Integer, MetaData, String, Table, Text, select
 
-from imece.events import (
-    Envelope,
-    FeedbackDecided,
-    FeedbackScored,
-    FeedbackSubmitted,
-    derived_id,
-)
+from imece.events import Envelope, FeedbackDecided, FeedbackScored, FeedbackSubmitted, derived_id
 from imece.runtime.database import insert_new, upsert
-from services.feedback_guard import core
+from services.feedback_guard import core, minhash
 from services.feedback_guard.core import Account
 from services.feedback_guard.evidence import Claim, Support
 from services.feedback_guard.policy import Policy
@@ -48,6 +42,12 @@ REFERENCE = Table(
     METADATA,
     Column("claim", String(24), primary_key=True),
     Column("answer", Text, nullable=False),
+)
+NEAR = Table(
+    "near",
+    METADATA,
+    Column("band", String(400), primary_key=True),
+    Column("accounts", Text, nullable=False),
 )
 DECISION = Table(
     "decision",
@@ -102,6 +102,7 @@ def decide_all(
     stored = {d: v.decided for d, v in _decisions(connection, ids).items()}
     claims = _claims(connection, {s.claim for s in scored})
     accounts = _accounts(connection, {_user(s.feedback) for s in scored})
+    near = _near(connection, scored)
     fresh: dict[str, Decision] = {}
     for item in scored:
         key = feedback_key(item.feedback_source, item.feedback_id)
@@ -109,11 +110,14 @@ def decide_all(
             continue
         user = _user(item.feedback)
         claim = core.record(item, claims.get(item.claim, Claim()))
-        decided = core.decide(item, claim, accounts.get(user, Account()), policy)
+        alike = _meet(item, near)
+        decided = core.decide(item, claim, accounts.get(user, Account()), policy, near=alike)
         claims[item.claim], accounts[user] = _book(item, decided, claim, accounts.get(user))
         stored[key] = decided
         fresh[key] = Decision(item, decided)
     _save(connection, fresh, claims, accounts)
+    rows = [{"band": band, "accounts": json.dumps(users)} for band, users in near.items()]
+    upsert(connection, NEAR, rows, ["band"])
     return [stored[feedback_key(s.feedback_source, s.feedback_id)] for s in scored]
 
 
@@ -155,17 +159,36 @@ def _resolve(
         if row.verdict == "quarantine"
     ]
     accounts = _accounts(connection, {_user(d.scored.feedback) for d in waiting})
+    near = _near(connection, [d.scored for d in waiting])
     changed: dict[str, Decision] = {}
     for found in waiting:
         item, user = found.scored, _user(found.scored.feedback)
-        account = accounts.get(user, Account())
-        version = found.decided.version + 1
-        decided = core.decide(item, claims[item.claim], account, policy, version)
+        account, version = accounts.get(user, Account()), found.decided.version + 1
+        alike, claim = _meet(item, near), claims[item.claim]
+        decided = core.decide(item, claim, account, policy, version=version, near=alike)
         if decided.verdict != "quarantine":
-            claims[item.claim], accounts[user] = _book(item, decided, claims[item.claim], account)
+            claims[item.claim], accounts[user] = _book(item, decided, claim, account)
             changed[feedback_key(item.feedback_source, item.feedback_id)] = Decision(item, decided)
     _save(connection, changed, claims, accounts)
     return [decision.decided for decision in changed.values()]
+
+
+def _near(connection: Connection, scored: Sequence[FeedbackScored]) -> dict[str, list[str]]:
+    """Load who sent texts like these before."""
+    wanted = [b for s in scored for b in minhash.bands(s.feedback.tenant, s.signature)]
+    found = {row.band: row.accounts for row in _in(connection, NEAR, NEAR.c.band, wanted)}
+    return {band: json.loads(found.get(band, "[]")) for band in wanted}
+
+
+def _meet(item: FeedbackScored, near: dict[str, list[str]]) -> int:
+    """Add the author to all who sent nearly this text (at most 16 are kept); return how many."""
+    most = 0
+    for band in minhash.bands(item.feedback.tenant, item.signature):
+        users = near[band]
+        if item.feedback.user not in users and len(users) < 16:
+            users.append(item.feedback.user)
+        most = max(most, len(users))
+    return most
 
 
 def _book(

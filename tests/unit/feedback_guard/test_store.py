@@ -194,3 +194,21 @@ async def test_one_author_and_one_claim_have_a_budget(database: Database):
     claim = [event(500 + i, f"c{i}", CAPITAL, "Paris", Thumb(up=True)) for i in range(30)]
     rows = [d.row for d in decide(database, claim) if d.row is not None]
     assert len(rows) == POLICY.budgets.per_claim_answer
+
+
+async def test_nearly_one_text_from_many_accounts_to_many_questions_is_seen(database: Database):
+    votes = [
+        event(
+            i,
+            f"fan-{i}",
+            f"Which drink helps against illness number {i}?",
+            "Ask a doctor.",
+            Correction(text=f"Everyone should buy the wonderful Zeta tonic at once, friend {i}!"),
+        )
+        for i in range(6)
+    ]
+    found = [{r.code for r in d.reasons} for d in decide(database, votes)]
+    assert sum("near_duplicate" in codes for codes in found) >= 3
+    assert "near_duplicate" not in found[0]
+    other = event(9, "u", "Who was Atatürk?", "-", Correction(text="The founder of the republic"))
+    assert "near_duplicate" not in {r.code for r in decide(database, [other])[0].reasons}
