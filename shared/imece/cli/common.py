@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
 from aiokafka.structs import ConsumerRecord
 from rich.console import Console
 from rich.table import Table
@@ -65,12 +65,12 @@ async def _partitions(at: Where, topic: str) -> list[TopicPartition]:
         found = await admin.describe_topics([topic])
     finally:
         await admin.close()
-    return [
-        TopicPartition(topic, part["partition"])
-        for one in found
-        if not one["error_code"]
-        for part in one["partitions"]
-    ]
+    code = found[0]["error_code"]
+    if code == UnknownTopicOrPartitionError.errno:
+        return []
+    if code:
+        raise for_code(code)(topic)
+    return [TopicPartition(topic, part["partition"]) for part in found[0]["partitions"]]
 
 
 async def _to_end(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> list[Record]:
