@@ -160,7 +160,7 @@ class Story:
             if d.row is not None
         }
         self._say(f"feedback-guard accepted rows: {len(accepted)}")
-        await self._dataset("feedback")
+        await self._dataset("feedback", rows=len(accepted))
 
     async def _publish_unguarded(self) -> None:
         """What a pipeline without a guard does: everything praised or corrected is trained on."""
