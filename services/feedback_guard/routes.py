@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from imece.events import (
     Correction,
@@ -33,6 +33,7 @@ from services.feedback_guard.policy import Policy
 
 SOURCE = "imece/feedback-guard"
 _DECIDED = Counter("imece_feedback_decided", "Decisions", ["verdict"])
+_SECONDS = Histogram("imece_feedback_decision_seconds", "From the event's time to its decision")
 _REASONS = Counter("imece_feedback_reason", "Reasons of decisions", ["verdict", "reason"])
 
 
@@ -91,6 +92,9 @@ class Routes:
         ]
         await self._publish(*map(_announcement, decided), *reviews)
         _count(decided)
+        now = datetime.now(UTC)
+        for item in scored:
+            _SECONDS.observe(max(0.0, (now - item.submitted).total_seconds()))
 
     async def on_dataset(self, event: Envelope[DatasetPublished]) -> None:
         """Take the answers of upstream's trusted records as reference."""
@@ -143,5 +147,5 @@ def _review(scored: FeedbackScored) -> Envelope[ReviewRequested]:
 def _count(decided: Sequence[FeedbackDecided]) -> None:
     for decision in decided:
         _DECIDED.labels(decision.verdict).inc()
-        with contextlib.suppress(IndexError):
-            _REASONS.labels(decision.verdict, decision.reasons[0].code).inc()
+        for reason in decision.reasons:
+            _REASONS.labels(decision.verdict, reason.code).inc()
