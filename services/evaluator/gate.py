@@ -43,6 +43,8 @@ class SuperiorityPolicy(_Strict):
 
     alpha: Annotated[float, Field(gt=0, lt=1)]
     power: Annotated[float, Field(gt=0, lt=1)]
+    items: Literal["all", "clean"]
+    """Over all items, probes included, or only over those that are no probes."""
 
 
 class Policy(_Strict):
@@ -94,7 +96,9 @@ def decide(
 ) -> tuple[Verdict, tuple[Check, ...]]:
     """Return the verdict and all checks; `asked` is how many judgements were requested."""
     checks = [_complete(candidate, baseline), *_guards(candidate, baseline, policy.guard)]
-    checks.append(_superior(pair(candidate, baseline, guard=False), policy.superiority))
+    checks.append(_unharmed(pair(candidate, baseline, guard=False), policy.superiority.alpha))
+    tested = None if policy.superiority.items == "all" else False
+    checks.append(_superior(pair(candidate, baseline, guard=tested), policy.superiority))
     outcomes = [check.outcome for check in checks]
     if "failed" in outcomes:
         verdict: Verdict = "reject"
@@ -106,14 +110,18 @@ def decide(
 
 
 def pair(
-    candidate: Sequence[Item], baseline: Sequence[Item], *, guard: bool, slice: str | None = None
+    candidate: Sequence[Item],
+    baseline: Sequence[Item],
+    *,
+    guard: bool | None,
+    slice: str | None = None,
 ) -> Pairs:
-    """Count over the items that both answered."""
+    """Count over the items that both answered; `guard` None takes probes and others."""
     before = {item.id: item.correct for item in baseline}
     both = [
         (item.correct, before[item.id])
         for item in candidate
-        if item.guard == guard and item.id in before and slice in (None, item.slice)
+        if guard in (None, item.guard) and item.id in before and slice in (None, item.slice)
     ]
     return Pairs(
         n=len(both),
@@ -207,6 +215,20 @@ def _guard(name: str, pairs: Pairs, policy: GuardPolicy) -> Check:
         outcome="passed" if good else "failed",
         detail=detail,
         numbers=numbers,
+    )
+
+
+def _unharmed(pairs: Pairs, alpha: float) -> Check:
+    p = sign_test(pairs.wins, pairs.losses)
+    harmed = pairs.losses > pairs.wins and p < alpha
+    return Check(
+        name="clean",
+        outcome="failed" if harmed else "passed",
+        detail=(
+            f"without probes {pairs.candidate} of {pairs.n} right, baseline {pairs.baseline};"
+            f" one-sided sign test for harm p = {p:.3g}"
+        ),
+        numbers=pairs.numbers() | {"p": p},
     )
 
 

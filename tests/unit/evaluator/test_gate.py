@@ -155,3 +155,12 @@ def test_a_broken_policy_is_named(tmp_path: Path, text: str, said: str) -> None:
         gate.read_policy(path)
     with pytest.raises(ConfigError, match=r"no\.toml"):
         gate.read_policy(tmp_path / "no.toml")
+
+
+def test_harm_to_clean_items_rejects_whatever_the_probes_gain() -> None:
+    weak = items([False] * 10, slice="sum", guard=True)
+    baseline = items([True] * 20 + [False] * 20) + weak
+    worse = items([True] * 10 + [False] * 30) + SAFE
+    verdict, checks = decide(worse, baseline)
+    assert verdict == "reject"
+    assert checks["clean"].outcome == "failed"
