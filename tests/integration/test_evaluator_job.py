@@ -118,6 +118,7 @@ async def test_an_unchanged_model_is_compared_with_itself_and_answered_once(
         "paired-items": "passed",
         "guard": "failed",
         "guard:sum": "passed",
+        "clean": "passed",
         "superiority": "inconclusive",
     }
     kept = list((settings.home / "artifacts/evaluations/answers").glob("*.jsonl"))

@@ -365,4 +365,12 @@ async def test_a_local_judge_that_cannot_load_says_why(tmp_path: Path) -> None:
 
 
 def _children(module: str) -> list[psutil.Process]:
-    return [p for p in psutil.Process().children(recursive=True) if module in p.cmdline()]
+    return [p for p in psutil.Process().children(recursive=True) if module in _command(p)]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    """Return its command line; none when it has ended, reaped by now or not."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
