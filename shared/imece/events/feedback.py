@@ -132,7 +132,7 @@ class FeedbackRevoked(Event):
     topic: ClassVar[Topic] = Topic(
         "imece.feedback.revoked.v1",
         "feedback",
-        ("feedback-guard",),
+        ("operator",),
         ("ingest", "upstream"),
         12,
         365,

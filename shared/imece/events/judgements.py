@@ -65,7 +65,7 @@ class ReviewRequested(Event):
     topic: ClassVar[Topic] = Topic(
         "imece.review.requested.v1",
         "item",
-        ("llm-judge", "feedback-guard"),
+        ("feedback-guard",),
         ("people",),
         public=True,
     )
@@ -82,7 +82,7 @@ class ReviewAnswered(Event):
         "imece.review.answered.v1",
         "item",
         ("people",),
-        ("llm-judge", "feedback-guard"),
+        ("feedback-guard",),
         public=True,
     )
     item: Name

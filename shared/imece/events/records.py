@@ -122,7 +122,7 @@ class DatasetPublished(Event):
         "imece.dataset.published.v1",
         "dataset",
         ("ingest",),
-        ("trainer", "adapter", "evaluator", "upstream"),
+        ("feedback-guard", "upstream"),
         partitions=3,
         retention_days=365,
         public=True,
