@@ -1,0 +1,49 @@
+"""The guard in one process, without Kafka: for replays under another policy, and for benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from imece.events import Envelope, FeedbackDecided, FeedbackSubmitted, ReviewAnswered
+from imece.runtime.database import Database
+from services.feedback_guard import claims, store
+from services.feedback_guard.policy import Policy
+
+
+class Guard:
+    """Both stages over one database; the same functions that the Kafka handlers call.
+
+    `path` names an SQLite file; without one everything is kept in memory and forgotten.
+    """
+
+    def __init__(self, policy: Policy, path: Path | None = None) -> None:
+        self.policy = policy
+        url = f"sqlite:///{path}" if path else "sqlite://"
+        self._database = Database(url, store.METADATA, "feedback-guard")
+
+    def submit(self, events: Sequence[Envelope[FeedbackSubmitted]]) -> list[FeedbackDecided]:
+        """Run both stages on a batch and return one decision for each event, in order."""
+        scored = self._database.transact(store.score_all, events, self.policy)
+        return self._database.transact(store.decide_all, scored, self.policy)
+
+    def learn(self, answers: Mapping[str, str], tenant: str = "default") -> list[FeedbackDecided]:
+        """Take upstream's own answers (by question) as reference; returns what that resolved."""
+        known = {
+            claims.claim_id(tenant, question): claims.answer_key(answer, question)
+            for question, answer in answers.items()
+        }
+        return self._database.transact(store.add_references, known, self.policy)
+
+    def answer(self, review: ReviewAnswered) -> list[FeedbackDecided]:
+        """Book a person's answer to a review (its item is `item_of` the feedback); see `learn`."""
+        if review.choice is None:
+            return []
+        key = review.item.removeprefix("feedback:")
+        right = review.choice == 0
+        return self._database.transact(store.add_review, key, review.reviewer, right, self.policy)
+
+
+def item_of(feedback: Envelope[FeedbackSubmitted]) -> str:
+    """Return the item under which people are asked about this feedback."""
+    return f"feedback:{store.feedback_key(feedback.source, feedback.id)}"
