@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from imece.events.base import Count, Event, Name, Part, ShortText, Text, Topic
 
 
 class JudgementRequested(Event):
-    """Which of two answers is better? Both orders are asked; names of models are not shown."""
+    """Which of two answers is better, or is one good enough? Names of models are not shown."""
 
     topic: ClassVar[Topic] = Topic(
         "imece.judgement.requested.v1",
@@ -26,6 +26,22 @@ class JudgementRequested(Event):
     answer_b: Annotated[str, Field(max_length=100_000)]
     reference: ShortText = ""
     rubric: ShortText = ""
+    mode: Literal["pairwise", "pointwise"] = "pairwise"
+    """Pairwise asks in both orders; pointwise scores `answer_a` alone, `answer_b` is empty."""
+    criteria: Annotated[tuple[ShortText, ...], Field(max_length=8)] = ()
+    """What a pointwise judgement scores from 1 to 5 each; without them correctness."""
+    pass_at: Annotated[float, Field(ge=1, le=5)] = 4
+    """Pointwise: the mean score from which the answer passes; computed, never asked for."""
+    slice: Name = "default"
+    """Kind of item; a judge is calibrated for each slice by itself."""
+    families: Annotated[tuple[Name, ...], Field(max_length=8)] = ()
+    """Model families that the answers come from, so that no family judges itself unseen."""
+
+    @model_validator(mode="after")
+    def _one_answer_is_judged_alone(self) -> JudgementRequested:
+        if self.mode == "pointwise" and self.answer_b:
+            raise ValueError("a pointwise judgement has no answer_b")
+        return self
 
 
 class Usage(Part):
@@ -35,6 +51,10 @@ class Usage(Part):
     prompt_tokens: Count = 0
     completion_tokens: Count = 0
     seconds: float = 0
+    cached: Count | None = None
+    """Replies taken from earlier identical calls; they cost nothing again."""
+    money: float | None = None
+    """What the calls cost, in the currency of the judge's prices; None without prices."""
 
 
 class JudgementCompleted(Event):
@@ -57,6 +77,20 @@ class JudgementCompleted(Event):
     weak: bool = False
     """True for the built-in local judge: it may rank, it must not promote."""
     usage: Usage = Usage()
+    mode: Literal["pairwise", "pointwise"] = "pairwise"
+    """Pointwise: `a` is an answer that passes, `b` one that does not."""
+    score: Annotated[float, Field(ge=1, le=5)] | None = None
+    """Pointwise: mean over the criteria."""
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of votes (each judge in each order) that agree with the verdict."""
+    stage: Count = 0
+    """Place in the cascade that decided, 0 for the first."""
+    flags: tuple[Name, ...] = ()
+    """What a reader has to know: `suspected_injection`, `same_family`, `uncertain`, …"""
+    slice: Name = "default"
+    prompt_version: Name | None = None
+    calibration: Name | None = None
+    """Digest of the valid calibration that covers this verdict; without one it only ranks."""
 
 
 class ReviewRequested(Event):
