@@ -6,9 +6,7 @@ import math
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from statistics import NormalDist
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from imece.errors import ConfigError
 from imece.events import Check, JudgementCompleted, ModelRef
 from services.evaluator.core import Item, preference, same_model
+from services.evaluator.statistics.paired import mcnemar, sign_test, superiority_items
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Verdict = Literal["promote", "reject", "inconclusive"]
@@ -132,35 +131,6 @@ def pair(
     )
 
 
-def sign_test(fewer: int, more: int) -> float:
-    """Return P(at least `more` of all discordant pairs fall on one side) under no difference."""
-    n = fewer + more
-    ways = tail = math.comb(n, more)
-    for k in range(more, n):
-        ways = ways * (n - k) // (k + 1)
-        tail += ways
-    # Whole numbers to the end: the quotient is exact where a float power would overflow.
-    return float(Fraction(tail, 1 << n))
-
-
-def mcnemar(wins: int, losses: int) -> float:
-    """Return the two-sided exact McNemar p-value; 1 without discordant pairs."""
-    return min(1.0, 2 * sign_test(min(wins, losses), max(wins, losses)))
-
-
-def items_needed(pairs: Pairs, alpha: float, power: float) -> int | None:
-    """Return about how many items would show the observed advantage; None when there is none."""
-    if pairs.n == 0 or pairs.wins <= pairs.losses:
-        return None
-    delta = (pairs.wins - pairs.losses) / pairs.n
-    discordant = (pairs.wins + pairs.losses) / pairs.n
-    normal = NormalDist()
-    spread = max(0.0, discordant - delta * delta)
-    root = normal.inv_cdf(1 - alpha / 2) * math.sqrt(discordant)
-    root += normal.inv_cdf(power) * math.sqrt(spread)
-    return max(pairs.n + 1, math.ceil((root / delta) ** 2))
-
-
 def _complete(candidate: Sequence[Item], baseline: Sequence[Item]) -> Check:
     one, other = {item.id for item in candidate}, {item.id for item in baseline}
     unpaired = len(one ^ other)
@@ -241,7 +211,7 @@ def _superior(pairs: Pairs, policy: SuperiorityPolicy) -> Check:
         f" {pairs.losses} worse; exact McNemar p = {p:.3g}"
     )
     if not shown:
-        needed = items_needed(pairs, policy.alpha, policy.power)
+        needed = superiority_items(pairs.wins, pairs.losses, pairs.n, policy.alpha, policy.power)
         if needed is None:
             detail += "; no advantage was seen"
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
@@ -10,12 +9,12 @@ import numpy as np
 
 from imece.events import Metric
 from services.evaluator.core import Item
+from services.evaluator.statistics.intervals import wilson
 
 ACCURACY = "accuracy|answer:contains/1|decoding:greedy|ci:wilson95"
 EXACT = "exact_match|fold:nfkc|decoding:greedy|ci:wilson95"
 MACRO_F1 = "macro_f1|labels:suite|unparsed:wrong|decoding:greedy|ci:bootstrap1000"
 UNPARSED = "unparsed|labels:suite|decoding:greedy|ci:wilson95"
-_Z = 1.959963984540054
 _RESAMPLES = 1000
 
 
@@ -35,17 +34,6 @@ def measure(items: Sequence[Item]) -> tuple[Metric, ...]:
         found.append(_macro_f1(suite, labelled))
         found.append(_share(suite, UNPARSED, labelled, lambda item: item.label is None))
     return tuple(found)
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of `right` out of `n`; (0, 1) when n is 0."""
-    if n == 0:
-        return 0.0, 1.0
-    share, square = right / n, _Z * _Z
-    centre = (share + square / (2 * n)) / (1 + square / n)
-    half = _Z / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    low = 0.0 if right == 0 else max(0.0, centre - half)
-    return low, 1.0 if right == n else min(1.0, centre + half)
 
 
 def macro_f1(cells: np.ndarray) -> np.ndarray:

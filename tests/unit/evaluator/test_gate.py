@@ -12,6 +12,7 @@ from imece.errors import ConfigError
 from imece.events import Check, JudgementCompleted, ModelRef
 from services.evaluator import core, gate
 from services.evaluator.core import Item
+from services.evaluator.statistics.paired import mcnemar
 from tests.unit.evaluator.builders import items, judged
 
 POLICY = gate.read_policy(Path(gate.__file__).with_name("policy.toml"))
@@ -117,14 +118,14 @@ def test_unscored_and_missing_judgements_are_counted_and_are_no_votes() -> None:
     ("wins", "losses", "p"), [(0, 0, 1), (5, 0, 0.0625), (6, 0, 0.03125), (9, 1, 0.021484375)]
 )
 def test_mcnemar_is_exact(wins: int, losses: int, p: float) -> None:
-    assert gate.mcnemar(wins, losses) == pytest.approx(p)
-    assert gate.mcnemar(losses, wins) == pytest.approx(p)
+    assert mcnemar(wins, losses) == pytest.approx(p)
+    assert mcnemar(losses, wins) == pytest.approx(p)
 
 
 @settings(deadline=None)
 @given(st.integers(0, 3000), st.integers(0, 3000))
 def test_a_p_value_is_a_probability(wins: int, losses: int) -> None:
-    assert 0 <= gate.mcnemar(wins, losses) <= 1
+    assert 0 <= mcnemar(wins, losses) <= 1
 
 
 @settings(deadline=None)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from imece.events import Metric
 from services.evaluator import metrics
@@ -25,20 +23,6 @@ def labelled(pairs: list[tuple[str, str]]) -> tuple[Metric, ...]:
             for i, (gold, answer) in enumerate(pairs)
         ]
     )
-
-
-def test_the_wilson_interval_has_its_published_value() -> None:
-    low, high = metrics.wilson(8, 10)
-    assert [low, high] == pytest.approx([0.4902, 0.9433], abs=1e-4)
-    assert metrics.wilson(0, 0) == (0.0, 1.0)
-
-
-@settings(deadline=None)
-@given(st.integers(1, 5000), st.data())
-def test_an_interval_holds_its_value_and_stays_between_0_and_1(n: int, data: st.DataObject) -> None:
-    right = data.draw(st.integers(0, n))
-    low, high = metrics.wilson(right, n)
-    assert 0 <= low <= right / n <= high <= 1
 
 
 def test_accuracy_is_told_for_each_slice_the_probes_the_rest_and_all() -> None:

@@ -1,0 +1,1 @@
+"""The statistics of evaluation in numpy: intervals, paired tests, sequential tests, predictions."""
