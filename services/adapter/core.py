@@ -20,6 +20,7 @@ from imece.events import (
 
 KINDS = frozenset({"instruction", "preference", "labelled"})
 """Kinds of rows that teach an answer."""
+_TRAINED = ("lora", "sft", "adapter")
 SCHEMES = ("hf:", "wheel:", "file:///", "/")
 
 
@@ -36,6 +37,10 @@ def check(request: AdaptationRequested) -> None:
             f"base {request.base!r} has no known scheme; write hf:ORG/NAME@REV,"
             " wheel:NAME==VERSION or an absolute folder",
             "/base",
+        )
+    if (request.recipe.method, request.recipe.objective.kind, request.export) != _TRAINED:
+        raise RejectedError(
+            "unsupported_method", f"this adapter trains {', '.join(_TRAINED)} only", "/recipe"
         )
     digests = [ref.digest for ref in request.datasets]
     if len(set(digests)) < len(digests):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imece.errors import JobError
-from imece.events import AdaptationRequested
+from imece.events import AdaptationRequested, LoraRecipe
 from imece.local import models
 from imece.runtime import datasets, runs
 from imece.runtime.artifacts import Artifacts
@@ -71,6 +71,7 @@ def _train(
     request: AdaptationRequested,
     own: AdapterSettings,
 ) -> recipe.Result:
+    assert isinstance(request.recipe, LoraRecipe)
     runs.inherit(job.checkpoints.earlier, job.checkpoints.own)
     meter = runs.Meter(request.recipe.batch_size, "rows")
     result = recipe.train(

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from imece.errors import JobError
-from imece.events.models import LoraRecipe
+from imece.events.recipes import LoraRecipe
 from imece.runtime import checkpoints
 from services.adapter.rows import Example, Row, batches, common_prefix, encode
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imece.events.models import LoraRecipe
+from imece.events.recipes import LoraRecipe
 from imece.runtime.chat import completion_text, prompt_text
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from imece.events.models import PretrainingRecipe
+from imece.events.recipes import PretrainingRecipe
 from imece.runtime import checkpoints
 
 END = "<|endoftext|>"

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from imece.errors import JobError
-from imece.events.models import PretrainingRecipe
+from imece.events.recipes import PretrainingRecipe
 from imece.runtime import checkpoints
 from services.trainer.packing import END, Tokens, batches, end_id, pack, train_tokenizer
 

@@ -125,6 +125,10 @@ def _breaks(
         return
     old, new = _resolve(old, roots[0]), _resolve(new, roots[1])
     seen = seen | {reference}
+    if _choices(new) and not _choices(old):
+        if all(list(_breaks(old, choice, roots, at, seen)) for choice in _choices(new)):
+            yield f"{at or '/'}: none of its alternatives takes what it took"
+        return
     yield from _narrowed(old, new, at or "/")
     wanted = set(new.get("required", ())) - set(old.get("required", ()))
     yield from (f"{at}/{name}: is required now" for name in sorted(wanted))
@@ -164,11 +168,15 @@ def _alternatives(
     old: Schema, new: Schema, roots: tuple[Schema, Schema], at: str, seen: frozenset[str]
 ) -> Iterator[str]:
     """Every old alternative needs a new one that takes all it took."""
-    before, after = (one.get("anyOf") or one.get("oneOf") or [] for one in (old, new))
+    before, after = _choices(old), _choices(new)
     for choice in before:
         fits = after or [new]
         if not any(not list(_breaks(choice, fit, roots, at, seen)) for fit in fits):
             yield f"{at}: no longer takes {choice.get('$ref') or choice.get('type')}"
+
+
+def _choices(part: Schema) -> list[Schema]:
+    return part.get("anyOf") or part.get("oneOf") or []
 
 
 def _resolve(part: Schema, root: Schema) -> Schema:

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from imece.errors import JobError
-from imece.events.models import LoraRecipe
+from imece.events.recipes import LoraRecipe
 from imece.local.models import DEFAULT_BASE, resolve
 from imece.runtime import checkpoints
 from services.adapter import recipe as adapter

@@ -7,10 +7,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AwareDatetime, Field
 
 from imece.events.base import Count, Digest, Event, Name, Part, ShortText, Text, Topic
+from imece.events.recipes import AdaptationRecipe, LoraRecipe, PretrainingRecipe
 from imece.events.records import DatasetRef
-
-Rate = Annotated[float, Field(gt=0, le=1)]
-Score = Annotated[float, Field(ge=0, le=1)]
 
 
 class ModelRef(Part):
@@ -21,38 +19,6 @@ class ModelRef(Part):
     base_digest: Digest | None = None
     adapter: ShortText | None = None
     adapter_digest: Digest | None = None
-
-
-class PretrainingRecipe(Part):
-    """A tiny to small Llama-style causal LM trained from scratch with its own BPE tokenizer."""
-
-    vocabulary: Annotated[int, Field(ge=300, le=200_000)] = 2048
-    layers: Annotated[int, Field(ge=1, le=128)] = 4
-    hidden: Annotated[int, Field(ge=16, le=16_384)] = 128
-    heads: Annotated[int, Field(ge=1, le=128)] = 4
-    context: Annotated[int, Field(ge=16, le=131_072)] = 128
-    steps: Annotated[int, Field(ge=1, le=10_000_000)] = 200
-    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 16
-    learning_rate: Rate = 3e-3
-    warmup: Score = 0.1
-    seed: Count = 0
-
-
-class LoraRecipe(Part):
-    """LoRA supervised fine-tuning; the loss is taken on the response only."""
-
-    method: Literal["lora"] = "lora"
-    rank: Annotated[int, Field(ge=1, le=1024)] = 8
-    alpha: Annotated[float, Field(gt=0, le=4096)] = 16
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0
-    last_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """Adapt only the last so many blocks, which costs less; none means all."""
-    learning_rate: Rate = 2e-3
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 1
-    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 16
-    warmup: Score = 0.1
-    max_length: Annotated[int, Field(ge=8, le=1_000_000)] = 512
-    seed: Count = 0
 
 
 class EvaluationPlan(Part):
@@ -78,7 +44,10 @@ class TrainingRequested(Event):
 
 
 class AdaptationRequested(Event):
-    """Fine-tune `base` on the training rows of data sets; the result is named `model`."""
+    """Fine-tune `base` on the training rows of data sets; the result is named `model`.
+
+    `export` asks for the adapter alone, or for a whole model with the adapter merged into it.
+    """
 
     topic: ClassVar[Topic] = Topic(
         "imece.adaptation.requested.v1", "model", ("upstream",), ("adapter",), 3, public=True
@@ -86,7 +55,8 @@ class AdaptationRequested(Event):
     model: Name
     base: ShortText
     datasets: Annotated[tuple[DatasetRef, ...], Field(min_length=1)]
-    recipe: LoraRecipe = LoraRecipe()
+    recipe: AdaptationRecipe = LoraRecipe()
+    export: Literal["adapter", "merged"] = "adapter"
     evaluation: EvaluationPlan | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     timeout_seconds: Annotated[int, Field(ge=1, le=30 * 86400)] = 86400
@@ -176,7 +146,10 @@ class ModelTrained(Event):
 
 
 class AdapterTrained(Event):
-    """An adapter for a base model, as a folder of safetensors with its manifest."""
+    """An adapter for a base model, as a folder of safetensors with its manifest.
+
+    After full fine-tuning, or merged, `ref` is a whole model without an adapter.
+    """
 
     topic: ClassVar[Topic] = Topic(
         "imece.adapter.trained.v1",
@@ -191,7 +164,9 @@ class AdapterTrained(Event):
     job: Name
     ref: ModelRef
     datasets: tuple[DatasetRef, ...]
-    recipe: LoraRecipe
+    recipe: AdaptationRecipe
+    base: ShortText | None = None
+    """What was fine-tuned; `ref` names it too unless that is a whole model."""
     metrics: dict[str, float]
     losses: tuple[tuple[int, float], ...] = ()
     """(step, loss) pairs, thinned to at most 200."""

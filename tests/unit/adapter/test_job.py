@@ -10,7 +10,7 @@ import pytest
 
 from imece.errors import JobError, RejectedError
 from imece.events import AdaptationRequested, DatasetRef, Document, Instruction, LoraRecipe
-from imece.events.models import PretrainingRecipe
+from imece.events.recipes import PretrainingRecipe
 from imece.runtime.artifacts import Artifacts
 from services.adapter import job
 from services.trainer import recipe as pretraining

@@ -24,7 +24,16 @@ def test_every_event_has_a_golden_example_that_still_decodes(kind: type[Event]) 
     assert paths
     _, _, value = record(paths[0])
     event = golden(kind).data
-    assert event.model_dump(mode="json", exclude_none=True).items() >= json.loads(value).items()
+    assert holds(event.model_dump(mode="json", exclude_none=True), json.loads(value))
+
+
+def holds(whole: Any, part: Any) -> bool:
+    """Tell whether `whole` says all that `part` says; it may have fields that came later."""
+    if isinstance(part, dict):
+        return all(name in whole and holds(whole[name], item) for name, item in part.items())
+    if isinstance(part, list):
+        return len(whole) == len(part) and all(map(holds, whole, part))
+    return bool(whole == part)
 
 
 def test_the_committed_contracts_are_the_generated_ones() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imece.events.models import PretrainingRecipe
+from imece.events.recipes import PretrainingRecipe
 from services.trainer.packing import END, batches, end_id, pack, train_tokenizer
 from tests.training import documents
 

@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from imece.errors import JobError
-from imece.events.models import PretrainingRecipe
+from imece.events.recipes import PretrainingRecipe
 from services.trainer import recipe
 from tests.training import documents
 
