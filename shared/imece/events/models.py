@@ -259,3 +259,9 @@ class PromotionDecided(Event):
     candidate: ModelRef
     champion: ModelRef
     policy: Name
+    rolled_back: bool = False
+    """The candidate was champion, broke a check, and the one before it serves again."""
+    approvals: tuple[Name, ...] = ()
+    inputs: dict[str, Digest] = Field(default_factory=dict)
+    """Hashes of all that was decided from; `evidence` holds or names each of them."""
+    evidence: ShortText = ""

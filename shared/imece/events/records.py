@@ -55,8 +55,19 @@ class PreferencePair(Part):
         return self
 
 
+TextMetric = Literal[
+    "f1", "rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "chrf", "ter", "cosine"
+]
+"""Scores of a free text against the expected ones, beyond right or wrong."""
+_NEW = {"exclude_if": lambda value: not value or value == "generation"}  # rows keep their ids
+
+
 class EvaluationCase(Part):
-    """A question with its right answers; `guard` marks a probe that must not break."""
+    """A question with its right answers; `guard` marks a probe that must not break.
+
+    `scoring` is how a model is asked: it writes (`generation`), the likeliest of `choices` is its
+    answer (`likelihood`), or the text of `expected` is measured in bits a byte (`bits`).
+    """
 
     kind: Literal["evaluation-case"] = "evaluation-case"
     prompt: Text
@@ -65,6 +76,27 @@ class EvaluationCase(Part):
     guard: bool = False
     free_form: bool = False
     """Judged pairwise by llm-judge too, beyond the exact answer."""
+    scoring: Annotated[Literal["generation", "likelihood", "bits"], Field(**_NEW)] = "generation"
+    choices: Annotated[tuple[Text, ...], Field(**_NEW)] = ()
+    context: Annotated[str, Field(max_length=100_000, **_NEW)] = ""
+    """Read before the prompt and shared by many cases: solved examples, a passage."""
+    group: Annotated[str, Field(max_length=200, **_NEW)] = ""
+    """Cases of one group (passage, conversation, user) depend on each other."""
+    language: Annotated[str, Field(pattern="^([a-z]{2,3})?$", **_NEW)] = ""
+    """Decides how letters fold: `tr` keeps ı and i apart."""
+    metrics: Annotated[tuple[TextMetric, ...], Field(**_NEW)] = ()
+
+    @model_validator(mode="after")
+    def _fits_scoring(self) -> EvaluationCase:
+        if len(set(self.choices)) != len(self.choices):
+            raise ValueError("choices repeat")
+        if self.choices and (len(self.choices) < 2 or not set(self.expected) <= set(self.choices)):
+            raise ValueError("expected is not among choices, or there is only one choice")
+        if (self.scoring == "likelihood") > bool(self.choices):
+            raise ValueError("likelihood scoring compares choices, and there are none")
+        if self.scoring == "bits" and (self.choices or len(self.expected) > 1):
+            raise ValueError("bits are measured on one expected text, without choices")
+        return self
 
 
 Record = Annotated[
