@@ -27,7 +27,7 @@ class Herd:
     """Service processes that are killed and started again."""
 
     def __init__(self, home: Path, kafka: str, **env: str) -> None:
-        self.home = home
+        self.home, self.kafka = home, kafka
         self._env = dict(os.environ, IMECE_HOME=str(home), IMECE_KAFKA=kafka, **env)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 

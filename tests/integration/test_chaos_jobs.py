@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from imece.events import (
     DatasetPublished,
     DatasetRef,
     Envelope,
+    Event,
     Instruction,
     JobState,
     LoraRecipe,
@@ -36,8 +38,15 @@ from tests.training import WORDS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.model, pytest.mark.timeout(600)]
 SEED = 20261124
-RUNNERS = ("adapter", "trainer")
-KILLS = {"adapter": 3, "trainer": 2, "child": 3, "ingest": 1, "broker": 1}
+RESULTS: dict[str, type[Event]] = {"adapter": AdapterTrained, "trainer": ModelTrained}
+KILLS = [
+    *(("adapter", moment) for moment in ("any", "result", "announcement")),
+    *(("trainer", moment) for moment in ("any", "announcement", "announcement")),
+    ("ingest", "any"),
+    ("broker", "any"),
+]
+"""Who dies and when: a while after a job left its result, or at once when that is announced."""
+CHILD_KILLS = 3
 ENV = {"LEASE_SECONDS": "2", "CHECKPOINT_SECONDS": "0.2", "MAX_ATTEMPTS": "20"}
 LORA = LoraRecipe(rank=2, epochs=10, batch_size=4)
 SCRATCH = PretrainingRecipe(
@@ -46,56 +55,72 @@ SCRATCH = PretrainingRecipe(
 
 
 class Chaos:
-    """Kills in a random order at random moments, some of them just after a job's result."""
+    """Kills in a random order, at random moments where no other is named."""
 
     def __init__(self, herd: Herd, broker: LocalKafka) -> None:
+        self.cut_off: list[Path] = []
         self._herd, self._broker = herd, broker
         self._dice = random.Random(SEED)
-        self._hit: Counter[str] = Counter()
+        self.children_killed: Counter[str] = Counter()
 
     async def run(self) -> None:
-        order = [victim for victim, times in KILLS.items() for _ in range(times)]
-        self._dice.shuffle(order)
-        for victim in order:
-            if victim in RUNNERS and self._dice.random() < 0.5:
+        children = asyncio.create_task(self._kill_children())
+        for victim, moment in self._dice.sample(KILLS, len(KILLS)):
+            if moment == "announcement":
+                await self._kill_while_it_announces(victim)
+                continue
+            if moment == "result":
                 await self._until_a_result(victim)
-                await asyncio.sleep(self._dice.uniform(0, 1.5))
+            await asyncio.sleep(self._dice.uniform(0, 1 if moment == "result" else 5))
+            if victim == "broker":
+                await asyncio.to_thread(self._broker.kill9)
+                await asyncio.to_thread(self._broker.start)
             else:
-                await asyncio.sleep(self._dice.uniform(0.5, 5))
-            await self._strike(victim)
+                await self._kill_with_children(victim)
+        children.cancel()
 
-    async def _strike(self, victim: str) -> None:
-        if victim == "broker":
-            await asyncio.to_thread(self._broker.kill9)
-            await asyncio.to_thread(self._broker.start)
-        elif victim == "child":
-            await until(self._killed_a_child)
-        else:
-            children = self._herd.children(victim) if victim in RUNNERS else []
-            self._herd.kill(victim)
-            self._herd.start(victim)
+    async def _kill_children(self) -> None:
+        dice = random.Random(f"{SEED} children")
+        while self.children_killed.total() < CHILD_KILLS:
+            await asyncio.sleep(dice.uniform(1, 8))
+            self._kill_a_child()
 
-            async def children_died_with_it() -> bool:
-                return not set(children) & set(self._herd.children())
+    async def _kill_while_it_announces(self, name: str) -> None:
+        """Kill between the result's event and all that has to follow it, or later."""
+        topic = RESULTS[name].topic.name
+        records = Client(self._herd.kafka, "chaos").records(topic, since=time.time(), timeout=25)
+        async for _ in records:
+            break
+        self._herd.kill(name)
+        self._herd.start(name)
 
-            await until(children_died_with_it, 30)
+    async def _kill_with_children(self, name: str) -> None:
+        children = self._herd.children(name) if name in RESULTS else []
+        attempts = [Path(child.info["cmdline"][-1]) for child in children]
+        self.cut_off += [path for path in attempts if not (path / "result.json").exists()]
+        self._herd.kill(name)
+        self._herd.start(name)
 
-    async def _killed_a_child(self) -> bool:
+        async def children_are_gone() -> bool:
+            return not set(children) & set(self._herd.children())
+
+        await until(children_are_gone)
+
+    def _kill_a_child(self) -> None:
         """Kill one, but no job's third: each waits twice as long for its next attempt."""
         for child in self._herd.children():
             job = Path(child.info["cmdline"][-1]).parent.name
-            if self._hit[job] < 2:
+            if self.children_killed[job] < 2:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.kill()
-                    self._hit[job] += 1
-                    return True
-        return False
+                    self.children_killed[job] += 1
+                    return
 
     async def _until_a_result(self, name: str) -> None:
-        """Wait for a child that has just finished, but not for ever."""
+        """Wait for a child that has finished just now, but not for ever."""
         folder = self._herd.home / "jobs" / name
         before = set(folder.glob("*/*/result.json"))
-        for _ in range(500):
+        for _ in range(750):
             if set(folder.glob("*/*/result.json")) - before:
                 return
             await asyncio.sleep(0.02)
@@ -107,7 +132,7 @@ def _requests(base: Path, ref: DatasetRef) -> list[Envelope[Any]]:
         for n in range(3)
     ]
     asked += [
-        TrainingRequested(model=f"scratch-{n}", datasets=(ref,), recipe=SCRATCH) for n in range(2)
+        TrainingRequested(model=f"scratch-{n}", datasets=(ref,), recipe=SCRATCH) for n in range(3)
     ]
     return [new(each, "chaos") for each in asked]
 
@@ -118,16 +143,17 @@ async def test_each_job_is_done_and_announced_once_while_all_is_killed(
     tiny: Path,  # noqa: F811
 ) -> None:
     kafka = fresh_kafka.address
-    env = {f"IMECE_{runner.upper()}_{key}": v for runner in RUNNERS for key, v in ENV.items()}
+    env = {f"IMECE_{runner.upper()}_{key}": v for runner in RESULTS for key, v in ENV.items()}
     herd = Herd(tmp_path, kafka, **env)
-    for name in ("ingest", *RUNNERS):
+    chaos = Chaos(herd, fresh_kafka)
+    for name in ("ingest", *RESULTS):
         herd.start(name)
     try:
         await until_topics(kafka, RecordSubmitted)
         async with Client(kafka, "chaos") as client:
             requests = _requests(tiny, await _dataset(client, kafka))
             await send(client, *requests)
-            await Chaos(herd, fresh_kafka).run()
+            await chaos.run()
             await send(client, *requests)  # as a sender does that heard no acknowledgement
         await until_committed(kafka, "adapter", AdaptationRequested)
         await until_committed(kafka, "trainer", TrainingRequested)
@@ -139,6 +165,9 @@ async def test_each_job_is_done_and_announced_once_while_all_is_killed(
     finally:
         herd.end()
     assert not herd.children()
+    assert chaos.children_killed
+    went_on = [path for path in chaos.cut_off if (path / "result.json").exists()]
+    assert len(went_on) < len(chaos.cut_off), "children outlive their killed service"
     models = sorted(request.data.model for request in requests)
     last = _last([state.data for state in states])
     assert sorted(state.model for state in last.values()) == models
