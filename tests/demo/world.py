@@ -1,4 +1,4 @@
-"""A real Kafka and all six services for the length of a `with` block; nothing is left running."""
+"""A real Kafka and all seven services for the length of a `with` block; nothing is left running."""
 
 from __future__ import annotations
 

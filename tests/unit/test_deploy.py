@@ -14,6 +14,7 @@ import yaml
 
 from imece.events import SERVICES
 from imece.runtime.settings import Settings
+from services.review.settings import ReviewSettings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
@@ -193,6 +194,7 @@ def test_each_setting_that_is_given_is_one_that_is_read() -> None:
         (container,) = documents(name)["Deployment"]["spec"]["template"]["spec"]["containers"]
         given.update(each["name"] for each in container["env"])
     read = {f"IMECE_{field.upper()}" for field in Settings.model_fields}
+    read |= {f"IMECE_REVIEW_{field.upper()}" for field in ReviewSettings.model_fields}
     assert "IMECE_KAFKA" in given
     assert given - read == set()
 
@@ -236,7 +238,7 @@ def test_the_image_runs_one_service_as_nobody() -> None:
     assert re.search(r'^ENTRYPOINT \[".*exec python -m', last, re.M)
 
 
-@pytest.mark.parametrize("name", ["ingest", "feedback-guard"])
+@pytest.mark.parametrize("name", ["ingest", "feedback-guard", "review"])
 def test_light_services_install_no_torch(name: str) -> None:
     assert installed(name) & {"torch", "transformers", "peft"} == set()
     assert "torch" in installed("adapter")

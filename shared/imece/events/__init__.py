@@ -71,7 +71,7 @@ from imece.events.records import (
 )
 from imece.events.wire import Message, decode, encode
 
-SERVICES = ("ingest", "trainer", "adapter", "evaluator", "llm-judge", "feedback-guard")
+SERVICES = ("ingest", "trainer", "adapter", "evaluator", "llm-judge", "feedback-guard", "review")
 
 EVENTS: tuple[type[Event], ...] = (
     RecordSubmitted,

@@ -94,28 +94,38 @@ class JudgementCompleted(Event):
 
 
 class ReviewRequested(Event):
-    """A question for people: quarantined feedback or an uncertain judgement."""
+    """A question for people: quarantined feedback or a judgement; the first one of an item stands.
+
+    Whether people see it is drawn by its criticality. An option that is only `tie` is shown last,
+    as a tie. Nothing in it may name a model or tell a verdict.
+    """
 
     topic: ClassVar[Topic] = Topic(
         "imece.review.requested.v1",
         "item",
-        ("feedback-guard",),
-        ("people",),
+        ("feedback-guard", "upstream"),
+        ("review",),
         public=True,
     )
     item: Name
     origin: Literal["judgement", "feedback"]
     prompt: Text
     options: Annotated[tuple[Text, ...], Field(min_length=2)]
+    criticality: Literal["low", "medium", "high", "safety"] = "high"
+    """How much a wrong answer costs; `high` and `safety` are always asked."""
+    uncertain: bool = False
+    """The judge contradicted itself, was near its threshold, gave no verdict or smelt a trick."""
+    slice: Name = "default"
+    """Kind of item; people's shares are estimated for each slice by itself."""
 
 
 class ReviewAnswered(Event):
-    """One person's answer: the index of the option, or a skip with a reason."""
+    """One person's answer, final: the index of the option, or a skip with a reason."""
 
     topic: ClassVar[Topic] = Topic(
         "imece.review.answered.v1",
         "item",
-        ("people",),
+        ("review",),
         ("feedback-guard",),
         public=True,
     )
@@ -123,3 +133,8 @@ class ReviewAnswered(Event):
     reviewer: Name
     choice: Annotated[int, Field(ge=0, le=100)] | None = None
     reason: ShortText = ""
+    adjudicated: bool = False
+    """The answer that settles what others disagreed on."""
+    inclusion: Annotated[float, Field(gt=0, le=1)] = 1
+    """Probability that the item was asked at all: what an estimate has to divide by."""
+    slice: Name = "default"

@@ -43,7 +43,9 @@ def app(reasons: Reasons, dead: Callable[[], str | None]) -> Starlette:
     )
 
 
-async def serve(asgi: Starlette, address: str, ready: Callable[[int], None]) -> None:
+async def serve(
+    asgi: Starlette, address: str, ready: Callable[[int], None], setting: str = "IMECE_HTTP"
+) -> None:
     """Serve until cancelled; `ready` gets the port. `ConfigError` when the address is taken."""
     host, _, port = address.rpartition(":")
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -52,7 +54,7 @@ async def serve(asgi: Starlette, address: str, ready: Callable[[int], None]) -> 
         listener.bind((host.strip("[]"), int(port)))
     except (OSError, ValueError) as error:
         listener.close()
-        raise ConfigError(f"IMECE_HTTP={address}: {error}") from error
+        raise ConfigError(f"{setting}={address}: {error}") from error
     ready(listener.getsockname()[1])
     server = uvicorn.Server(uvicorn.Config(asgi, log_config=None, lifespan="off", access_log=False))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
