@@ -9,7 +9,7 @@ from typing import Any
 
 from imece.events import DatasetRef, Document, Record
 from imece.runtime.artifacts import Artifacts, canonical_json
-from imece.runtime.jobs.checkpoints import Checkpoints
+from imece.runtime.checkpoints import Checkpoints
 from imece.runtime.jobs.child import ChildJob
 from services.ingest import parquet
 

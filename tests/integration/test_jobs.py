@@ -217,14 +217,14 @@ async def test_a_torn_or_foreign_checkpoint_is_passed_over(bench: Bench) -> None
         os.kill(pid, signal.SIGSTOP)
         folder = bench.folder / "jobs" / "j" / "1" / "checkpoints"
         sound = sorted(folder.glob("step-*"))[-1]
-        torn = folder / "step-000000000018"
+        torn = folder / "step-00000018"
         torn.mkdir()
         (torn / "total.json").write_text("9999")
-        foreign = folder / "step-000000000019"
+        foreign = folder / "step-00000019"
         foreign.mkdir()
         (foreign / "total.json").write_text("9999")
         manifest = json.loads((sound / "manifest.json").read_text())
-        (foreign / "manifest.json").write_text(json.dumps({**manifest, "job": "another"}))
+        (foreign / "manifest.json").write_text(json.dumps({**manifest, "run": "another"}))
         os.kill(pid, signal.SIGKILL)
         job = await bench.over("j")
     assert job.result == {"total": 210, "resumed_from": int(sound.name[5:])}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from pydantic_settings import BaseSettings
 
 import imece
 from imece.events import Progress
+from imece.runtime import checkpoints
 
 MOST_LOSSES = 200
 
@@ -66,12 +65,7 @@ def inherit(folders: Iterable[Path], own: Path) -> None:
     """Link the checkpoints of earlier attempts into `own`; they never change once written."""
     for folder in folders:
         for checkpoint in folder.glob("step-*"):
-            if not (own / checkpoint.name).exists():
-                shutil.copytree(checkpoint, own / checkpoint.name, copy_function=_link)
-
-
-def _link(source: str, target: str) -> None:
-    os.link(source, target)
+            checkpoints.adopt(checkpoint, own)
 
 
 def child_environment(*settings: BaseSettings) -> dict[str, str]:

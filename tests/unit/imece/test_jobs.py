@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -13,8 +15,8 @@ from hypothesis import strategies as st
 
 from imece.errors import ConfigError, JobError, RejectedError, UnavailableError
 from imece.events import Failure
+from imece.runtime.checkpoints import Checkpoints
 from imece.runtime.jobs import JobRequest, files
-from imece.runtime.jobs.checkpoints import Checkpoints
 from imece.runtime.jobs.child import named
 from imece.runtime.jobs.model import Failed, RetryPolicy, Succeeded
 from imece.runtime.jobs.outcome import decide, failed, last_line, printable
@@ -123,7 +125,7 @@ def test_the_newest_checkpoint_of_any_attempt_is_found(tmp_path: Path) -> None:
     second = Checkpoints("j", tmp_path / "2", [tmp_path / "1", tmp_path / "gone"])
     found = second.newest()
     assert found is not None
-    assert (found.step, found.folder.parent.name) == (15, "1")
+    assert (found.step, found.folder.parent.name) == (15, "2"), "not adopted: 1 may still run"
     save(second, 20)
     newest = second.newest()
     assert newest is not None
@@ -159,6 +161,26 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_nothing_partial(tmp_path: P
         (folder / "half").write_bytes(b"x")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(JobError, match="no space") as caught:
         checkpoints.save(2, write)
-    assert [path.name for path in tmp_path.iterdir()] == ["step-000000000001"]
+    assert (caught.value.reason, caught.value.retry) == ("disk_full", True)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_a_checkpoint_that_a_stale_attempt_removes_meanwhile_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Checkpoints("j", tmp_path / "1")
+    save(first, 5)
+    newest = save(first, 10)
+    link = os.link
+
+    def removed(source: str, target: str, **options: bool) -> None:
+        shutil.rmtree(newest, ignore_errors=True)
+        link(source, target, **options)
+
+    monkeypatch.setattr(os, "link", removed)
+    found = Checkpoints("j", tmp_path / "2", [tmp_path / "1"]).newest()
+    assert found is not None
+    assert found.step == 5
+    assert [path.name for path in (tmp_path / "2").iterdir()] == ["step-00000005"]

@@ -18,8 +18,8 @@ from typing import Any
 
 from imece.errors import ConfigError, JobError, RejectedError, UnavailableError
 from imece.events import Progress
+from imece.runtime.checkpoints import Checkpoints
 from imece.runtime.jobs import files
-from imece.runtime.jobs.checkpoints import Checkpoints
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
