@@ -46,7 +46,7 @@ def make_jobs(database: Database, publish: Any, folder: Path, **options: Any) ->
         "failures": failures,
         "retry_seconds": 0.05,
         "poll_seconds": 0.1,
-        "env": {"PYTHONPATH": str(ROOT)},
+        "env": {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'shared'}"},
     }
     return Jobs(database, publish, **{**settings, **options})
 
@@ -85,15 +85,24 @@ class Recorder:
         return found
 
 
-async def serve(url: str, folder: Path, record: Path, lease: float) -> None:
+async def serve(url: str, folder: Path, record: Path, lease: float, **options: Any) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with make_database(url) as database:
         publish = Recorder(record).publish
-        await make_jobs(database, publish, folder, lease_seconds=lease).run(stop)
+        await make_jobs(database, publish, folder, lease_seconds=lease, **options).run(stop)
 
 
 if __name__ == "__main__":
-    _, given_url, given_folder, given_record, given_lease = sys.argv
+    _, given_url, given_folder, given_record, given_lease, *more = sys.argv
+    given_options = json.loads(more[0]) if more else {}
     os.chdir(ROOT)
-    asyncio.run(serve(given_url, Path(given_folder), Path(given_record), float(given_lease)))
+    asyncio.run(
+        serve(
+            given_url,
+            Path(given_folder),
+            Path(given_record),
+            float(given_lease),
+            **given_options,
+        )
+    )

@@ -9,9 +9,12 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+MISSING = "PostgreSQL is not installed: initdb is neither on the PATH nor in Debian's place"
 
 
 def binaries() -> Path | None:
@@ -27,7 +30,14 @@ def postgresql() -> Iterator[str]:
     """URL of a server of our own on a private port, gone with the tests."""
     folder = binaries()
     if folder is None:
-        pytest.skip("PostgreSQL is not installed: initdb is neither on the PATH nor in Debian's")
+        pytest.skip(MISSING)
+    with server(folder) as url:
+        yield url
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """Run the binaries of `folder` on a port and data of their own; yield the URL."""
     # Not below pytest's folder: the server's user may not look into that.
     with tempfile.TemporaryDirectory(prefix="imece-pg-", ignore_cleanup_errors=True) as name:
         home, port = Path(name), _free_port()
