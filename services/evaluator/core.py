@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from imece.events import (
@@ -22,8 +22,9 @@ from imece.events import (
     derived_id,
 )
 from imece.runtime.text import contains_answer, fold
+from services.evaluator.scores import extract, likelihood
 
-GRADER = "answers/1"
+GRADER = "answers/2"
 """Raise it when grading changes, so that stored items are made anew."""
 
 
@@ -39,11 +40,27 @@ class Question:
     guard: bool = False
     free_form: bool = False
     labels: tuple[str, ...] = ()
+    context: str = ""
+    choices: tuple[str, ...] = ()
+    scoring: str = "generation"
+    group: str = ""
+    language: str = ""
+    metrics: tuple[str, ...] = ()
+
+    @property
+    def asked(self) -> str:
+        """What the model reads: the context, then the prompt."""
+        return f"{self.context}\n\n{self.prompt}" if self.context else self.prompt
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A question with a model's answer; `label` is what a label was read as, None unparsed."""
+    """A question with a model's answer.
+
+    `label` is the label or choice that was read, None unparsed. `logps` are the log
+    probabilities (nats) of the choices, or of the expected text. `unscored` says why there is no
+    answer to grade; such an item is neither right nor wrong.
+    """
 
     id: str
     suite: str
@@ -57,6 +74,20 @@ class Item:
     label: str | None
     correct: bool
     exact: bool
+    strict: bool = False
+    choices: tuple[str, ...] = ()
+    scoring: str = "generation"
+    group: str = ""
+    language: str = ""
+    metrics: tuple[str, ...] = ()
+    logps: tuple[float, ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+    unscored: str = ""
+
+    @property
+    def graded(self) -> bool:
+        """Tell whether it is right or wrong at all."""
+        return not self.unscored and self.scoring != "bits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +132,9 @@ def questions(suite: str, rows: Iterable[tuple[str, Record]]) -> list[Question]:
     for id, record in rows:
         key = f"{suite}/{id}"
         if isinstance(record, EvaluationCase):
-            found.append(
-                Question(
-                    key,
-                    suite,
-                    record.prompt,
-                    record.expected,
-                    record.slice,
-                    record.guard,
-                    record.free_form,
-                )
-            )
+            fields = {name: getattr(record, name) for name in type(record).model_fields}
+            del fields["kind"]
+            found.append(Question(key, suite, **fields))
         elif isinstance(record, LabelledExample) and record.label:
             expected = (record.label,)
             found.append(Question(key, suite, record.text, expected, suite, labels=labels))
@@ -122,12 +145,47 @@ def grade(question: Question, answer: str) -> Item:
     """Return `question` with `answer` and whether it is right; an unreadable label is wrong."""
     exact = fold(answer).rstrip(".!") in {fold(text).rstrip(".!") for text in question.expected}
     label = None
-    if question.labels:
-        label = read_label(answer, question.labels)
-        correct = label == question.expected[0]
+    if known := question.labels or question.choices:
+        label = read_label(answer, known)
+        correct = label in question.expected
     else:
         correct = contains_answer(answer, question.expected, question.prompt)
-    return Item(**asdict(question), answer=answer, label=label, correct=correct, exact=exact)
+    return Item(
+        **_kept(question),
+        answer=answer,
+        label=label,
+        correct=correct,
+        exact=exact,
+        strict=extract.strict(answer, question.expected),
+    )
+
+
+def grade_likelihood(question: Question, logps: Sequence[float]) -> Item:
+    """Return `question` with the log probabilities of its choices, or of its expected text."""
+    answer = label = None
+    if question.choices:
+        answer = label = question.choices[likelihood.choose(logps).choice]
+    right = label in question.expected
+    return Item(
+        **_kept(question),
+        answer=answer or "",
+        label=label,
+        correct=right,
+        exact=right,
+        strict=right,
+        logps=tuple(logps),
+    )
+
+
+def unscored(question: Question, reason: str) -> Item:
+    """Return `question` without an answer; `reason` is a short name such as `endpoint_failed`."""
+    return Item(
+        **_kept(question), answer="", label=None, correct=False, exact=False, unscored=reason
+    )
+
+
+def _kept(question: Question) -> dict[str, Any]:
+    return {name: value for name, value in asdict(question).items() if name != "context"}
 
 
 def read_label(answer: str, labels: Sequence[str]) -> str | None:
@@ -155,8 +213,8 @@ def load(data: bytes) -> list[Item]:
 
 def item_of(row: Mapping[str, Any]) -> Item:
     """Return the item of one parsed JSON line."""
-    lists = {"expected": tuple(row["expected"]), "labels": tuple(row["labels"])}
-    return Item(**{**row, **lists})
+    lists = ("expected", "labels", "choices", "metrics", "logps")
+    return Item(**{**row, **{name: tuple(row.get(name, ())) for name in lists}})
 
 
 def candidate_is_a(evaluation: str, item: str) -> bool:

@@ -18,6 +18,7 @@ from imece.runtime.jobs.child import ChildJob, Stopped, main
 from imece.runtime.settings import Settings
 from services.evaluator import answers, core, metrics, recipe
 from services.evaluator.core import Item, Question
+from services.evaluator.scores.items import scored
 from services.evaluator.settings import EvaluatorSettings
 
 KINDS = {"evaluation-case", "labelled"}
@@ -59,16 +60,18 @@ class Run:
         return found, digest
 
     def _answer(self, base: Path, adapter: Path | None, asked: list[Question]) -> list[Item]:
+        if any(question.scoring != "generation" for question in asked):
+            raise JobError("unknown_scoring", "only generated answers are graded by this version")
         if self.loaded is None or self.loaded[0] != base:
             self.loaded = (base, recipe.load(base))
         said = self.loaded[1].answer(
             adapter,
-            [question.prompt for question in asked],
+            [question.asked for question in asked],
             max_new_tokens=self.own.max_new_tokens,
             batch_size=self.own.batch_size,
             on_progress=lambda done, _all: self._report(done),
         )
-        return [core.grade(question, answer) for question, answer in zip(asked, said, strict=True)]
+        return scored([core.grade(*each) for each in zip(asked, said, strict=True)])
 
     def _base(self, ref: ModelRef) -> tuple[Path, str]:
         """Return the base's folder and digest; a given digest is checked, whichever kind it is."""

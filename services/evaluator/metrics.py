@@ -1,21 +1,54 @@
-"""Figures over graded items, with 95 % intervals and a signature that says how they were made."""
+"""Figures over graded items, with 95 % intervals and a signature that says how they were made.
+
+Items scored by likelihood and by generation never share a figure, and items without an answer are
+in none: they are counted by reason.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from imece.events import Metric
 from services.evaluator.core import Item
-from services.evaluator.statistics.intervals import wilson
+from services.evaluator.scores import classes, likelihood, translation
+from services.evaluator.scores.items import LONGEST, TOO_LONG
+from services.evaluator.scores.similarity import SIGNATURE
+from services.evaluator.scores.words import TOKENS
+from services.evaluator.statistics.intervals import cluster_index, clustered_mean, wilson
+from services.evaluator.statistics.paired import resample
 
 ACCURACY = "accuracy|answer:contains/1|decoding:greedy|ci:wilson95"
 EXACT = "exact_match|fold:nfkc|decoding:greedy|ci:wilson95"
+STRICT = "accuracy|answer:final/1|decoding:greedy|ci:wilson95"
+LIKELIEST = "accuracy|scoring:likelihood|norm:none|ci:wilson95"
+LIKELIEST_BYTE = "accuracy|scoring:likelihood|norm:bytes|ci:wilson95"
+ECE = "ece|scoring:likelihood|bins:15|ci:bootstrap1000"
+BITS = "bits_per_byte|scoring:likelihood|ci:cluster-bootstrap1000"
 MACRO_F1 = "macro_f1|labels:suite|unparsed:wrong|decoding:greedy|ci:bootstrap1000"
 UNPARSED = "unparsed|labels:suite|decoding:greedy|ci:wilson95"
 _RESAMPLES = 1000
+_OF_CORPUS: tuple[translation.Kind, ...] = ("bleu", "chrf", "ter")
+_Test = Callable[[Item], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of every item; `attempted` is `scored` plus all of `unscored`."""
+
+    attempted: int
+    scored: int
+    unscored: dict[str, int] = field(default_factory=dict)
+
+
+def account(items: Sequence[Item]) -> Account:
+    """Count the items with a result, and those without by their reason."""
+    lost = Counter(item.unscored for item in items if item.unscored)
+    return Account(len(items), sum(not item.unscored for item in items), dict(sorted(lost.items())))
 
 
 def measure(items: Sequence[Item]) -> tuple[Metric, ...]:
@@ -25,49 +58,121 @@ def measure(items: Sequence[Item]) -> tuple[Metric, ...]:
         groups[item.slice].append(item)
         groups["overall"].append(item)
         groups["overall:guard" if item.guard else "overall:clean"].append(item)
-    found = []
+    found: list[Metric] = []
     for name, group in sorted(groups.items()):
-        found.append(_share(name, ACCURACY, group, lambda item: item.correct))
-        found.append(_share(name, EXACT, group, lambda item: item.exact))
+        found += _group(name, group)
     for suite in sorted({item.suite for item in items if item.labels}):
-        labelled = [item for item in items if item.labels and item.suite == suite]
-        found.append(_macro_f1(suite, labelled))
-        found.append(_share(suite, UNPARSED, labelled, lambda item: item.label is None))
+        found += _labelled(suite, [i for i in items if i.labels and i.suite == suite and i.graded])
     return tuple(found)
 
 
-def macro_f1(cells: np.ndarray) -> np.ndarray:
-    """Return macro-F1 of confusion counts (…, label, label + 1); the last column is "unparsed".
+def _group(name: str, items: list[Item]) -> Iterator[Metric]:
+    written = [i for i in items if i.graded and i.scoring == "generation"]
+    chosen = [i for i in items if i.graded and i.scoring == "likelihood"]
+    read = [i for i in items if not i.unscored and i.scoring == "bits"]
+    if written:
+        yield _share(name, ACCURACY, written, lambda item: item.correct)
+        yield _share(name, EXACT, written, lambda item: item.exact)
+        yield _share(name, STRICT, written, lambda item: item.strict)
+        yield from _texts(name, written)
+    if chosen:
+        yield _share(name, LIKELIEST, chosen, lambda item: item.correct)
+        yield _share(name, LIKELIEST_BYTE, chosen, _right_by_length)
+        yield _calibration(name, chosen)
+    if read:
+        yield _bits(name, read)
+    yield from _lost(name, items)
 
-    A label that neither occurs nor is answered in these counts has F1 0.
-    """
-    labels = cells.shape[-2]
-    right = np.diagonal(cells[..., :labels], axis1=-2, axis2=-1)
-    sizes = cells.sum(axis=-1) + cells[..., :labels].sum(axis=-2)
-    scores = np.divide(2 * right, sizes, out=np.zeros(sizes.shape), where=sizes > 0)
-    return np.asarray(scores.mean(axis=-1))
+
+def _lost(name: str, items: Sequence[Item]) -> Iterator[Metric]:
+    for reason in account(items).unscored:
+        yield _share(name, f"unscored|reason:{reason}|ci:wilson95", items, _because(reason))
+    asked = [item for item in items if item.metrics and item.graded]
+    if any(len(item.answer) > LONGEST for item in asked):
+        signature = f"unscored_text|reason:{TOO_LONG}:{LONGEST}|ci:wilson95"
+        yield _share(name, signature, asked, lambda item: len(item.answer) > LONGEST)
 
 
-def _share(slice: str, name: str, items: Sequence[Item], holds: Callable[[Item], bool]) -> Metric:
+def _because(reason: str) -> _Test:
+    return lambda item: item.unscored == reason
+
+
+def _share(slice: str, name: str, items: Sequence[Item], holds: _Test) -> Metric:
     right, n = sum(holds(item) for item in items), len(items)
     low, high = wilson(right, n)
-    return Metric(slice=slice, name=name, value=right / n, n=n, low=low, high=high)
+    names = [item.group or item.id for item in items]
+    if len(set(names)) < n:
+        # Wilson takes items to be independent; those of one passage or conversation are not.
+        low, high = clustered_mean([float(holds(item)) for item in items], names).interval()
+        name = name.replace("ci:wilson95", "ci:cluster-t95")
+    return _metric(slice, name, right / n, n, (max(0.0, low), min(1.0, high)))
 
 
-def _macro_f1(suite: str, items: Sequence[Item]) -> Metric:
-    labels = items[0].labels
-    at = {label: i for i, label in enumerate(labels)}
-    cells = np.zeros((len(labels), len(labels) + 1))
-    for item in items:
-        cells[at[item.expected[0]], len(labels) if item.label is None else at[item.label]] += 1
-    value, n = float(macro_f1(cells)), len(items)
+def _right_by_length(item: Item) -> bool:
+    best = likelihood.choose_by_length(item.logps, item.choices)
+    return item.choices[best] in item.expected
+
+
+def _texts(slice: str, items: Sequence[Item]) -> Iterator[Metric]:
+    for name, language in sorted({(n, i.language) for i in items for n in i.scores}):
+        group = [i for i in items if name in i.scores and i.language == language]
+        mean = clustered_mean([i.scores[name] for i in group], [i.group or i.id for i in group])
+        low, high = mean.interval()
+        if name in _OF_CORPUS:
+            of = translation.of_corpus(name, [i.answer for i in group], [i.expected for i in group])
+            # The interval is that of the items' mean, moved to the corpus score.
+            move, top = of.value - mean.value, math.inf if name == "ter" else 100.0
+            signature = f"{of.signature}|lang:{language or 'any'}"
+            low, high, value = max(0.0, low + move), min(top, high + move), of.value
+        else:
+            how = SIGNATURE if name == "cosine" else "words"
+            signature = f"{name}|{how}|tokens:{TOKENS}|fold:{language or 'any'}|refs:best"
+            low, high, value = max(0.0, low), min(1.0, high), mean.value
+        full = f"{signature}|decoding:greedy|ci:cluster-t95"
+        yield _metric(slice, full, value, mean.n, (low, high))
+
+
+def _calibration(slice: str, items: Sequence[Item]) -> Metric:
+    sure = np.array([likelihood.choose(item.logps).confidence for item in items])
+    right = np.array([item.correct for item in items])
+    value = likelihood.calibration_error(sure, right)
+    random = np.random.default_rng(0)
+    drawn = random.integers(0, len(items), size=(_RESAMPLES, len(items)))
+    errors = [likelihood.calibration_error(sure[at], right[at]) for at in drawn]
+    low, high = np.quantile(errors, (0.025, 0.975))
+    return _metric(slice, ECE, value, len(items), (float(low), float(high)))
+
+
+def _bits(slice: str, items: Sequence[Item]) -> Metric:
+    sizes = [len(item.expected[0].encode()) for item in items]
+    nats = [-sum(item.logps) for item in items]
+    value = likelihood.bits_per_byte(sum(nats), sum(sizes))
+    at = cluster_index([item.group or item.id for item in items])
+    parts = np.stack([np.bincount(at, weights=each) for each in (nats, sizes)], axis=1)
+    drawn = resample(parts.astype(float), None, _RESAMPLES, seed=0)
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1] / math.log(2), (0.025, 0.975))
+    return _metric(slice, BITS, value, len(items), (float(low), float(high)))
+
+
+def _labelled(suite: str, items: Sequence[Item]) -> Iterator[Metric]:
+    if not items:
+        return
+    gold, said = [item.expected[0] for item in items], [item.label for item in items]
+    cells, n = classes.confusion(gold, said, items[0].labels), len(items)
     drawn = np.random.default_rng(0).multinomial(n, (cells / n).ravel(), size=_RESAMPLES)
-    low, high = np.quantile(macro_f1(drawn.reshape(-1, *cells.shape)), (0.025, 0.975))
+    spread = classes.figures(drawn.reshape(-1, *cells.shape).astype(float))
+    for name, value in classes.figures(cells).items():
+        low, high = np.quantile(spread[name], (0.025, 0.975))
+        signature = MACRO_F1.replace("macro_f1", name, 1)
+        yield _metric(suite, signature, float(value), n, (float(low), float(high)))
+    yield _share(suite, UNPARSED, items, lambda item: item.label is None)
+
+
+def _metric(slice: str, name: str, value: float, n: int, ends: tuple[float, float]) -> Metric:
+    low, high = ends
+    if not (math.isfinite(low) and math.isfinite(high)):
+        # One cluster says nothing about spread, and an event holds no infinity.
+        low, high, name = value, value, f"{name.rpartition('|')[0]}|ci:none"
     return Metric(
-        slice=suite,
-        name=MACRO_F1,
-        value=value,
-        n=n,
-        low=min(value, float(low)),
-        high=max(value, float(high)),
+        slice=slice, name=name, value=value, n=n, low=min(value, low), high=max(value, high)
     )

@@ -1,0 +1,1 @@
+"""Scores of answers: classes, texts against references, likelihoods. All pure, no model."""
