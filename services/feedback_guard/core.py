@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
@@ -20,9 +20,10 @@ from imece.events import (
     Thumb,
     training_row,
 )
-from services.feedback_guard import claims, minhash
-from services.feedback_guard.evidence import Claim, Evidence, Support, evidence, taught
+from services.feedback_guard import budgets, claims, minhash
+from services.feedback_guard.evidence import Evidence, evidence, taught
 from services.feedback_guard.policy import Policy
+from services.feedback_guard.state import Account, Claim, account_id
 
 Verdict = Literal["accept", "quarantine", "reject"]
 _INJECTION = re.compile(
@@ -35,15 +36,6 @@ _INJECTION = re.compile(
 _STRONG = frozenset(
     {"injection", "campaign", "near_duplicate", "invisible_text", "refuted_by_reference"}
 )
-
-
-@dataclass(frozen=True)
-class Account:
-    """What is remembered of a user: votes that were proven right and wrong, accepted rows."""
-
-    right: float = 1.0
-    wrong: float = 1.0
-    accepted: int = 0
 
 
 def score(
@@ -100,40 +92,34 @@ def record(scored: FeedbackScored, claim: Claim) -> Claim:
     """Add this vote to the claim."""
     if scored.hard is not None or scored.stance < 0:
         return claim
-    before = claim.answers.get(scored.answer, Support())
-    if scored.feedback.user in before.accounts or len(before.accounts) >= 64:
-        return claim
-    young = before.young + any(r.code == "young_account" for r in scored.reasons)
-    support = replace(before, accounts=(*before.accounts, scored.feedback.user), young=young)
-    answers = {**claim.answers, scored.answer: support}
-    if len(answers) > 8:  # bounded: the least supported is forgotten, budgets and reviews never
-        idle = [a for a, s in answers.items() if not (s.accepted or s.reviewed)]
-        if idle:
-            answers.pop(min(idle, key=lambda a: len(answers[a].accounts)))
-    return replace(claim, answers=answers)
+    user = account_id(scored.feedback.tenant, scored.feedback.user)
+    return claim.with_support(scored.answer, claim.support(scored.answer).voted(user))
 
 
 def decide(
     scored: FeedbackScored,
     claim: Claim,
-    account: Account,
     policy: Policy,
     *,
     version: int = 1,
     near: int = 0,
+    ledger: budgets.Ledger | None = None,
 ) -> FeedbackDecided:
     """Stage two: weigh the evidence about the claim; `claim` already holds this vote.
 
-    `near` counts the accounts that sent nearly the same text, to whatever question.
+    `near` counts the accounts that sent nearly the same text, to whatever question; `ledger` holds
+    the budgets that the row would fill.
     """
     known = evidence(scored, claim, policy)
     reasons = [*scored.reasons, *_claim_reasons(scored, claim, known, policy, near)]
     verdict = _verdict(scored, known, reasons, policy)
     row = training_row(scored.feedback) if verdict == "accept" else None
     if row is not None:
-        over = _over_budget(scored, claim, account, policy)
+        over = budgets.over(scored, policy, ledger or {}, None)
         if over is not None:
-            verdict, row, reasons = "quarantine", None, [*reasons, Reason(code=over)]
+            # A claim with enough rows stays right; every other full budget is a warning.
+            verdict = "accept" if over == "budget_claim" else "quarantine"
+            row, reasons = None, [*reasons, Reason(code=over)]
     return FeedbackDecided(
         feedback=scored.feedback_id,
         feedback_source=scored.feedback_source,
@@ -172,7 +158,7 @@ def _claim_reasons(
 def _campaign(scored: FeedbackScored, claim: Claim, policy: Policy, near: int) -> list[Reason]:
     """Many accounts with one answer to one question, or with nearly one text to several."""
     least, nats = policy.thresholds.campaign_accounts, policy.weights.campaign
-    crowd = len(claim.answers.get(scored.answer, Support()).accounts)
+    crowd = len(claim.support(scored.answer).accounts)
     if crowd >= least:
         return [Reason(code="campaign", nats=nats, detail=f"{crowd} accounts teach this answer")]
     if near >= least:
@@ -223,17 +209,6 @@ def _backed(scored: FeedbackScored, known: Evidence) -> bool:
     return known.confirmed if scored.stance > 0 else known.refuted
 
 
-def _over_budget(
-    scored: FeedbackScored, claim: Claim, account: Account, policy: Policy
-) -> str | None:
-    if account.accepted >= policy.budgets.per_author:
-        return "budget_author"
-    support = claim.answers.get(scored.answer, Support())
-    if support.accepted >= policy.budgets.per_claim_answer:
-        return "budget_claim"
-    return None
-
-
 def settle(account: Account, decided: FeedbackDecided) -> Account:
     """Credit or debit a user for a vote that a verifier, a reference or people resolved."""
     codes = {reason.code for reason in decided.reasons}
@@ -243,12 +218,4 @@ def settle(account: Account, decided: FeedbackDecided) -> Account:
         account,
         right=min(20.0, account.right + (1.0 if proven and not refuted else 0.0)),
         wrong=min(20.0, account.wrong + (5.0 if refuted else 0.0)),
-        accepted=account.accepted + (decided.row is not None),
     )
-
-
-def count_accepted(claim: Claim, answer: str) -> Claim:
-    """Book one accepted row on the claim's budget."""
-    support = claim.answers.get(answer, Support())
-    support = replace(support, accepted=support.accepted + 1)
-    return replace(claim, answers={**claim.answers, answer: support})

@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
 from imece.events import Correction, FeedbackScored, FeedbackSubmitted
 from services.feedback_guard import arithmetic, claims
 from services.feedback_guard.policy import Policy
-
-
-@dataclass(frozen=True)
-class Support:
-    """Who speaks for one answer to one question."""
-
-    accounts: tuple[str, ...] = ()
-    """At most 64; enough to count clusters."""
-    young: int = 0
-    accepted: int = 0
-    reviews_for: tuple[str, ...] = ()
-    reviews_against: tuple[str, ...] = ()
-
-    @property
-    def reviewed(self) -> bool:
-        """Some person has said something about the answer."""
-        return bool(self.reviews_for or self.reviews_against)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One question and the answers that feedback gave to it."""
-
-    answers: dict[str, Support] = field(default_factory=dict)
-    reference: str | None = None
-    """Upstream's own answer, when a trusted record has one."""
+from services.feedback_guard.state import Claim
 
 
 @dataclass(frozen=True)
@@ -66,7 +41,7 @@ def evidence(scored: FeedbackScored, claim: Claim, policy: Policy) -> Evidence:
     expression = arithmetic.expression(scored.feedback.prompt)
     truth = arithmetic.value(expression) if expression else None
     reference = None if claim.reference is None else _same(claim.reference, scored.answer)
-    support = claim.answers.get(scored.answer, Support())
+    support = claim.support(scored.answer)
     needed = policy.thresholds.reviewers
     reviewed = None
     if len(support.reviews_for) >= needed and not support.reviews_against:

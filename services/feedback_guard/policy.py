@@ -38,10 +38,17 @@ class Thresholds(_Part):
 
 
 class Budgets(_Part):
-    """Most rows that are ever accepted from one place."""
+    """Most rows that are accepted from one place in a window of event time."""
 
-    per_author: int
-    per_claim_answer: int
+    window_days: float
+    per_author: float
+    per_cluster: float
+    per_claim_answer: float
+    per_phrase: float
+    per_delta: float
+    young_days: float
+    young_share: float
+    young_rows: float
 
 
 class Policy(_Part):

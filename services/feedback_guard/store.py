@@ -1,73 +1,22 @@
-"""All SQL of the guard: accounts, votes, claims, decisions, references and reviews."""
+"""Both stages on the database: load a batch's state, decide one by one, save what changed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from sqlalchemy import Column, Connection, Float, Integer, MetaData, String, Table, Text, select
+from sqlalchemy import Connection
 
 from imece.events import Envelope, FeedbackDecided, FeedbackScored, FeedbackSubmitted, derived_id
 from imece.runtime.database import insert_new, upsert
-from services.feedback_guard import core, minhash
-from services.feedback_guard.core import Account
-from services.feedback_guard.evidence import Claim, Support
+from services.feedback_guard import budgets, core, minhash, rows, tables
+from services.feedback_guard.budgets import Bucket
 from services.feedback_guard.policy import Policy
+from services.feedback_guard.rows import Decision
+from services.feedback_guard.state import Account, Claim, account_id
 
-METADATA = MetaData()
-ACCOUNT = Table(
-    "account",
-    METADATA,
-    Column("user", String(220), primary_key=True),
-    Column("right", Float, nullable=False),
-    Column("wrong", Float, nullable=False),
-    Column("accepted", Integer, nullable=False),
-)
-VOTE = Table(
-    "vote",
-    METADATA,
-    Column("key", Text, primary_key=True),
-    Column("feedback", Text, nullable=False),
-)
-CLAIM = Table(
-    "claim",
-    METADATA,
-    Column("id", String(24), primary_key=True),
-    Column("answers", Text, nullable=False),
-)
-REFERENCE = Table(
-    "reference",
-    METADATA,
-    Column("claim", String(24), primary_key=True),
-    Column("answer", Text, nullable=False),
-)
-NEAR = Table(
-    "near",
-    METADATA,
-    Column("band", String(400), primary_key=True),
-    Column("accounts", Text, nullable=False),
-)
-DECISION = Table(
-    "decision",
-    METADATA,
-    Column("feedback", Text, primary_key=True),
-    Column("claim", String(24), nullable=False, index=True),
-    Column("answer", Text, nullable=False),
-    Column("verdict", String(12), nullable=False, index=True),
-    Column("version", Integer, nullable=False),
-    Column("scored", Text, nullable=False),
-    Column("decided", Text, nullable=False),
-)
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A stored decision: what was scored and what was decided about it."""
-
-    scored: FeedbackScored
-    decided: FeedbackDecided
+METADATA = tables.METADATA
 
 
 def feedback_key(source: str, id: str) -> str:
@@ -80,9 +29,10 @@ def score_all(
 ) -> list[FeedbackScored]:
     """Stage one for a batch: the first vote of a (user, response) stands, later ones are marked."""
     keys = {_vote_key(e): feedback_key(e.source, e.id) for e in reversed(events)}
-    insert_new(connection, VOTE, [{"key": k, "feedback": f} for k, f in keys.items()])
-    holders = {row.key: row.feedback for row in _in(connection, VOTE, VOTE.c.key, keys)}
-    accounts = _accounts(connection, {_user(e.data) for e in events})
+    insert_new(connection, tables.VOTE, [{"key": k, "feedback": f} for k, f in keys.items()])
+    votes = rows.matching(connection, tables.VOTE, tables.VOTE.c.key, keys)
+    holders = {row.key: row.feedback for row in votes}
+    accounts = rows.accounts(connection, {_user(e.data) for e in events})
     return [
         core.score(
             event,
@@ -94,39 +44,92 @@ def score_all(
     ]
 
 
+@dataclass
+class State:
+    """What is known while a batch is decided; `decide` changes it."""
+
+    policy: Policy
+    claims: dict[str, Claim]
+    accounts: dict[str, Account]
+    ledger: dict[str, Bucket]
+    near: dict[str, list[str]]
+    changed: dict[str, Decision] = field(default_factory=dict)
+
+    def decide(self, item: FeedbackScored, version: int) -> FeedbackDecided:
+        """Decide one feedback whose vote is in its claim, and book what follows from it."""
+        user = _user(item.feedback)
+        account, claim = self.accounts.get(user, Account()), self.claims[item.claim]
+        decided = core.decide(
+            item,
+            claim,
+            self.policy,
+            version=version,
+            near=self._meet(item),
+            ledger=self.ledger,
+        )
+        if version == 1 or decided.verdict != "quarantine":
+            if decided.row is not None:
+                self.ledger.update(budgets.book(item, self.policy, self.ledger, None))
+            self.accounts[user] = core.settle(account, decided)
+            self.changed[key_of(item)] = Decision(item, decided)
+        return decided
+
+    def _meet(self, item: FeedbackScored) -> int:
+        """Add the author to all who sent nearly this text (at most 16); return how many."""
+        most, user = 0, _user(item.feedback)
+        for band in minhash.bands(item.feedback.tenant, item.signature):
+            users = self.near[band]
+            if user not in users and len(users) < 16:
+                users.append(user)
+            most = max(most, len(users))
+        return most
+
+
+def load(connection: Connection, scored: Sequence[FeedbackScored], policy: Policy) -> State:
+    """Load all that deciding these feedback events needs."""
+    bands = {b for s in scored for b in minhash.bands(s.feedback.tenant, s.signature)}
+    met = rows.matching(connection, tables.NEAR, tables.NEAR.c.band, bands)
+    found = {row.band: json.loads(row.accounts) for row in met}
+    return State(
+        policy,
+        rows.claims(connection, {s.claim for s in scored}),
+        rows.accounts(connection, {_user(s.feedback) for s in scored}),
+        rows.ledger(connection, {key for s in scored for key in budgets.keys(s, policy)}),
+        {band: found.get(band, []) for band in bands},
+    )
+
+
+def save(connection: Connection, state: State) -> None:
+    """Write everything that deciding changed."""
+    rows.save_decisions(connection, state.changed)
+    rows.save_claims(connection, state.claims)
+    rows.save_accounts(connection, state.accounts)
+    rows.save_ledger(connection, state.ledger)
+    met = [{"band": band, "accounts": json.dumps(users)} for band, users in state.near.items()]
+    upsert(connection, tables.NEAR, met, ["band"])
+
+
 def decide_all(
     connection: Connection, scored: Sequence[FeedbackScored], policy: Policy
 ) -> list[FeedbackDecided]:
     """Stage two for a batch; feedback that was decided before keeps its decision."""
-    ids = {feedback_key(s.feedback_source, s.feedback_id) for s in scored}
-    stored = {d: v.decided for d, v in _decisions(connection, ids).items()}
-    claims = _claims(connection, {s.claim for s in scored})
-    accounts = _accounts(connection, {_user(s.feedback) for s in scored})
-    near = _near(connection, scored)
-    fresh: dict[str, Decision] = {}
+    stored = rows.decisions(connection, {key_of(s) for s in scored})
+    decided = {key: found.decided for key, found in stored.items()}
+    state = load(connection, scored, policy)
     for item in scored:
-        key = feedback_key(item.feedback_source, item.feedback_id)
-        if key in stored:
-            continue
-        user = _user(item.feedback)
-        claim = core.record(item, claims.get(item.claim, Claim()))
-        alike = _meet(item, near)
-        decided = core.decide(item, claim, accounts.get(user, Account()), policy, near=alike)
-        claims[item.claim], accounts[user] = _book(item, decided, claim, accounts.get(user))
-        stored[key] = decided
-        fresh[key] = Decision(item, decided)
-    _save(connection, fresh, claims, accounts)
-    rows = [{"band": band, "accounts": json.dumps(users)} for band, users in near.items()]
-    upsert(connection, NEAR, rows, ["band"])
-    return [stored[feedback_key(s.feedback_source, s.feedback_id)] for s in scored]
+        if key_of(item) not in decided:
+            state.claims[item.claim] = core.record(item, state.claims[item.claim])
+            decided[key_of(item)] = state.decide(item, 1)
+    save(connection, state)
+    return [decided[key_of(s)] for s in scored]
 
 
 def add_references(
     connection: Connection, references: Mapping[str, str], policy: Policy
 ) -> list[FeedbackDecided]:
     """Learn upstream's answers (the first stands), then decide what waited for them."""
-    rows = [{"claim": claim, "answer": answer} for claim, answer in references.items()]
-    new = insert_new(connection, REFERENCE, rows, returning="claim")
+    known = [{"claim": claim, "answer": answer} for claim, answer in references.items()]
+    new = insert_new(connection, tables.REFERENCE, known, returning="claim")
     return _resolve(connection, new, policy)
 
 
@@ -134,161 +137,40 @@ def add_review(
     connection: Connection, feedback: str, reviewer: str, right: bool, policy: Policy
 ) -> list[FeedbackDecided]:
     """Book one reviewer's word on the answer that `feedback` gave, then decide what waited."""
-    found = _decisions(connection, [feedback]).get(feedback)
+    found = rows.decisions(connection, [feedback]).get(feedback)
     if found is None:
         return []
-    claim = _claims(connection, [found.scored.claim])[found.scored.claim]
-    support = claim.answers.get(found.scored.answer, Support())
-    names = support.reviews_for if right else support.reviews_against
-    if reviewer not in names:
-        side = "reviews_for" if right else "reviews_against"
-        changed = Support(**{**asdict(support), side: (*names, reviewer)})
-        answers = {**claim.answers, found.scored.answer: changed}
-        _save(connection, {}, {found.scored.claim: Claim(answers, claim.reference)}, {})
-    return _resolve(connection, [found.scored.claim], policy)
+    item = found.scored
+    claim = rows.claims(connection, [item.claim])[item.claim]
+    support = claim.support(item.answer).reviewed(account_id(item.feedback.tenant, reviewer), right)
+    rows.save_claims(connection, {item.claim: claim.with_support(item.answer, support)})
+    return _resolve(connection, [item.claim], policy)
 
 
 def _resolve(
-    connection: Connection, claim_ids: Iterable[str], policy: Policy
+    connection: Connection, claim_ids: Sequence[str], policy: Policy
 ) -> list[FeedbackDecided]:
     """Decide quarantined feedback of these claims again; returns what changed."""
-    claims = _claims(connection, claim_ids)
+    table = tables.DECISION
     waiting = [
-        _decision(row)
-        for row in _in(connection, DECISION, DECISION.c.claim, claims)
+        rows.decision(row)
+        for row in rows.matching(connection, table, table.c.claim, claim_ids)
         if row.verdict == "quarantine"
     ]
-    accounts = _accounts(connection, {_user(d.scored.feedback) for d in waiting})
-    near = _near(connection, [d.scored for d in waiting])
-    changed: dict[str, Decision] = {}
+    state = load(connection, [found.scored for found in waiting], policy)
     for found in waiting:
-        item, user = found.scored, _user(found.scored.feedback)
-        account, version = accounts.get(user, Account()), found.decided.version + 1
-        alike, claim = _meet(item, near), claims[item.claim]
-        decided = core.decide(item, claim, account, policy, version=version, near=alike)
-        if decided.verdict != "quarantine":
-            claims[item.claim], accounts[user] = _book(item, decided, claim, account)
-            changed[feedback_key(item.feedback_source, item.feedback_id)] = Decision(item, decided)
-    _save(connection, changed, claims, accounts)
-    return [decision.decided for decision in changed.values()]
+        state.decide(found.scored, found.decided.version + 1)
+    save(connection, state)
+    return [found.decided for found in state.changed.values()]
 
 
-def _near(connection: Connection, scored: Sequence[FeedbackScored]) -> dict[str, list[str]]:
-    """Load who sent texts like these before."""
-    wanted = [b for s in scored for b in minhash.bands(s.feedback.tenant, s.signature)]
-    found = {row.band: row.accounts for row in _in(connection, NEAR, NEAR.c.band, wanted)}
-    return {band: json.loads(found.get(band, "[]")) for band in wanted}
-
-
-def _meet(item: FeedbackScored, near: dict[str, list[str]]) -> int:
-    """Add the author to all who sent nearly this text (at most 16 are kept); return how many."""
-    most = 0
-    for band in minhash.bands(item.feedback.tenant, item.signature):
-        users = near[band]
-        if item.feedback.user not in users and len(users) < 16:
-            users.append(item.feedback.user)
-        most = max(most, len(users))
-    return most
-
-
-def _book(
-    item: FeedbackScored, decided: FeedbackDecided, claim: Claim, account: Account | None
-) -> tuple[Claim, Account]:
-    if decided.row is not None:
-        claim = core.count_accepted(claim, item.answer)
-    return claim, core.settle(account or Account(), decided)
-
-
-def _save(
-    connection: Connection,
-    decisions: Mapping[str, Decision],
-    claims: Mapping[str, Claim],
-    accounts: Mapping[str, Account],
-) -> None:
-    upsert(
-        connection,
-        DECISION,
-        [
-            {
-                "feedback": key,
-                "claim": found.scored.claim,
-                "answer": found.scored.answer,
-                "verdict": found.decided.verdict,
-                "version": found.decided.version,
-                "scored": found.scored.model_dump_json(exclude_none=True),
-                "decided": found.decided.model_dump_json(exclude_none=True),
-            }
-            for key, found in decisions.items()
-        ],
-        ["feedback"],
-    )
-    upsert(
-        connection,
-        CLAIM,
-        [{"id": id, "answers": _pack(claim)} for id, claim in claims.items()],
-        ["id"],
-    )
-    upsert(
-        connection,
-        ACCOUNT,
-        [{"user": user, **asdict(account)} for user, account in accounts.items()],
-        ["user"],
-    )
-
-
-def _claims(connection: Connection, ids: Iterable[str]) -> dict[str, Claim]:
-    wanted = set(ids)
-    references = {
-        row.claim: row.answer for row in _in(connection, REFERENCE, REFERENCE.c.claim, wanted)
-    }
-    answers = {row.id: _unpack(row.answers) for row in _in(connection, CLAIM, CLAIM.c.id, wanted)}
-    return {id: Claim(answers.get(id, {}), references.get(id)) for id in wanted}
-
-
-def _accounts(connection: Connection, users: Iterable[str]) -> dict[str, Account]:
-    rows = _in(connection, ACCOUNT, ACCOUNT.c.user, users)
-    return {row.user: Account(row.right, row.wrong, row.accepted) for row in rows}
-
-
-def _decisions(connection: Connection, keys: Iterable[str]) -> dict[str, Decision]:
-    rows = _in(connection, DECISION, DECISION.c.feedback, keys)
-    return {row.feedback: _decision(row) for row in rows}
-
-
-def _decision(row: Any) -> Decision:
-    return Decision(
-        FeedbackScored.model_validate_json(row.scored),
-        FeedbackDecided.model_validate_json(row.decided),
-    )
-
-
-def _in(connection: Connection, table: Table, column: Any, values: Iterable[str]) -> list[Any]:
-    wanted = sorted(set(values))
-    found: list[Any] = []
-    for at in range(0, len(wanted), 500):
-        found += connection.execute(select(table).where(column.in_(wanted[at : at + 500]))).all()
-    return found
-
-
-def _pack(claim: Claim) -> str:
-    return json.dumps({answer: asdict(s) for answer, s in claim.answers.items()})
-
-
-def _unpack(text: str) -> dict[str, Support]:
-    return {
-        answer: Support(
-            tuple(s["accounts"]),
-            s["young"],
-            s["accepted"],
-            tuple(s["reviews_for"]),
-            tuple(s["reviews_against"]),
-        )
-        for answer, s in json.loads(text).items()
-    }
+def key_of(item: FeedbackScored) -> str:
+    """Return what identifies scored feedback in the tables."""
+    return feedback_key(item.feedback_source, item.feedback_id)
 
 
 def _user(feedback: FeedbackSubmitted) -> str:
-    return f"{feedback.tenant}|{feedback.user}"
+    return account_id(feedback.tenant, feedback.user)
 
 
 def _vote_key(event: Envelope[FeedbackSubmitted]) -> str:

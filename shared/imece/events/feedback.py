@@ -59,6 +59,8 @@ class FeedbackSubmitted(Event):
     tenant: Name = "default"
     device: Name | None = None
     account_created: AwareDatetime | None = None
+    token: Annotated[str, Field(max_length=300)] | None = None
+    """Proof that this user was shown this answer, as `imece.tokens.mint` made it."""
 
 
 class Reason(Part):
@@ -89,6 +91,14 @@ class FeedbackScored(Event):
     reasons: tuple[Reason, ...] = ()
     signature: tuple[int, ...] = ()
     """MinHash of what the user wants changed."""
+    phrases: tuple[Name, ...] = ()
+    """Hashes of the rare phrases of the row that this feedback would become."""
+    subject: Name = "other"
+    """What the question is about; a user's record is kept by subject."""
+    weight: Annotated[float, Field(ge=0, le=1)] = 1
+    """How much a vote counts; less than 1 without proof that the user saw the answer."""
+    changed: AwareDatetime | None = None
+    """Since when the account behaves like somebody else's, if it does."""
     hard: Name | None = None
     """Reason code of a rejection that no evidence can heal."""
 

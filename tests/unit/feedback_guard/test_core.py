@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from imece.events import Correction, Envelope, FeedbackDecided, FeedbackSubmitted, Rating, Thumb
-from services.feedback_guard import claims, core
-from services.feedback_guard.core import Account
-from services.feedback_guard.evidence import Claim, Support
+from services.feedback_guard import budgets, core
+from services.feedback_guard.budgets import Bucket
 from services.feedback_guard.policy import load
+from services.feedback_guard.state import Account, Claim, Support
 
 POLICY = load(Path("services/feedback_guard/policy.toml"))
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -42,10 +42,11 @@ def decided(
     claim: Claim | None = None,
     account: Account | None = None,
     duplicate: bool = False,
+    ledger: dict[str, Bucket] | None = None,
 ) -> FeedbackDecided:
     account = account or Account()
     scored = core.score(event, account, duplicate, POLICY)
-    return core.decide(scored, core.record(scored, claim or Claim()), account, POLICY)
+    return core.decide(scored, core.record(scored, claim or Claim()), POLICY, ledger=ledger)
 
 
 def codes(decision: FeedbackDecided) -> set[str]:
@@ -111,7 +112,7 @@ def test_a_thumb_down_is_a_vote_without_a_row():
 
 def test_votes_alone_never_carry_a_contradiction():
     crowd = Support(tuple(f"user-{i}" for i in range(60)))
-    claim = Claim({claims.answer_key("Lyon", CAPITAL): crowd})
+    claim = Claim({"lyon": crowd})
     account = Account(right=20)
     decision = decided(vote(Correction(text="Lyon"), CAPITAL), claim, account)
     assert decision.verdict == "quarantine"
@@ -149,12 +150,22 @@ def test_injection_and_hidden_text_keep_an_answer_out():
     assert {"injection", "invisible_text"} <= codes(decision)
 
 
-def test_budgets_quarantine_what_is_over():
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [("budget_author", "quarantine"), ("budget_claim", "accept")],
+)
+def test_a_full_budget_gives_no_row(code: str, verdict: str):
     event = vote(Thumb(up=True), CAPITAL, "Paris")
-    author = decided(event, account=Account(accepted=POLICY.budgets.per_author))
-    full = Claim({"paris": Support(accepted=POLICY.budgets.per_claim_answer)})
-    assert (author.verdict, "budget_author" in codes(author)) == ("quarantine", True)
-    assert "budget_claim" in codes(decided(event, full))
+    scored = core.score(event, Account(), False, POLICY)
+    full = {
+        charge.key: Bucket(charge.limit, NOW.timestamp())
+        for charge in budgets.charges(scored, POLICY, None)
+        if charge.code == code
+    }
+    decision = decided(event, ledger=full)
+    assert (decision.verdict, decision.row) == (verdict, None)
+    assert code in codes(decision)
+    assert decided(event).row is not None
 
 
 def test_the_score_is_the_sum_of_the_reasons():
@@ -180,10 +191,10 @@ def test_two_reviewers_decide_and_a_split_leaves_it_open():
     assert decided(event, Claim({"lyon": split})).verdict == "quarantine"
 
 
-def test_a_claim_remembers_a_bounded_number_of_answers_but_every_budget():
-    claim = core.count_accepted(Claim(), "paris")
+def test_a_claim_forgets_answers_but_none_that_people_were_asked_about():
+    claim = Claim({"paris": Support(reviews_for=("r1",))})
     for number in range(40):
         event = vote(Correction(text=f"town{number}x"), CAPITAL, user=f"u{number}")
         claim = core.record(core.score(event, Account(), False, POLICY), claim)
-    assert len(claim.answers) <= 9
-    assert claim.answers["paris"].accepted == 1
+    assert len(claim.answers) == 4
+    assert claim.answers["paris"].reviews_for == ("r1",)

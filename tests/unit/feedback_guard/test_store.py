@@ -185,7 +185,7 @@ async def test_a_review_of_unknown_feedback_changes_nothing(database: Database):
 
 
 async def test_one_author_and_one_claim_have_a_budget(database: Database):
-    limit = POLICY.budgets.per_author
+    limit = int(POLICY.budgets.per_author)
     author = [
         event(i, "a", f"What is {i}+1?", str(i + 1), Thumb(up=True)) for i in range(limit + 5)
     ]

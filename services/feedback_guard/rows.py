@@ -1,0 +1,96 @@
+"""Read and write the guard's state: what one batch needs is loaded at once and saved at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Table, select
+
+from imece.events import FeedbackDecided, FeedbackScored
+from imece.runtime.database import upsert
+from services.feedback_guard import state, tables
+from services.feedback_guard.budgets import Bucket
+from services.feedback_guard.state import Account, Claim
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A stored decision: what was scored and what was decided about it."""
+
+    scored: FeedbackScored
+    decided: FeedbackDecided
+
+
+def accounts(connection: Connection, ids: Iterable[str]) -> dict[str, Account]:
+    found = matching(connection, tables.ACCOUNT, tables.ACCOUNT.c.id, ids)
+    return {row.id: state.unpack_account(row.state) for row in found}
+
+
+def save_accounts(connection: Connection, changed: Mapping[str, Account]) -> None:
+    rows = [{"id": id, "state": state.pack_account(a)} for id, a in changed.items()]
+    upsert(connection, tables.ACCOUNT, rows, ["id"])
+
+
+def claims(connection: Connection, ids: Iterable[str]) -> dict[str, Claim]:
+    """Return all claims of these ids; those never heard of are empty."""
+    wanted = set(ids)
+    known = matching(connection, tables.REFERENCE, tables.REFERENCE.c.claim, wanted)
+    references = {row.claim: row.answer for row in known}
+    found = {row.id: row.answers for row in matching(connection, tables.CLAIM, _ID, wanted)}
+    return {id: state.unpack_claim(found.get(id, "{}"), references.get(id)) for id in wanted}
+
+
+_ID = tables.CLAIM.c.id
+
+
+def save_claims(connection: Connection, changed: Mapping[str, Claim]) -> None:
+    rows = [{"id": id, "answers": state.pack_claim(claim)} for id, claim in changed.items()]
+    upsert(connection, tables.CLAIM, rows, ["id"])
+
+
+def ledger(connection: Connection, keys: Iterable[str]) -> dict[str, Bucket]:
+    found = matching(connection, tables.LEDGER, tables.LEDGER.c.key, keys)
+    return {row.key: Bucket(row.level, row.at) for row in found}
+
+
+def save_ledger(connection: Connection, changed: Mapping[str, Bucket]) -> None:
+    rows = [{"key": k, "level": b.level, "at": b.at} for k, b in changed.items()]
+    upsert(connection, tables.LEDGER, rows, ["key"])
+
+
+def decisions(connection: Connection, keys: Iterable[str]) -> dict[str, Decision]:
+    found = matching(connection, tables.DECISION, tables.DECISION.c.feedback, keys)
+    return {row.feedback: decision(row) for row in found}
+
+
+def decision(row: Any) -> Decision:
+    return Decision(
+        FeedbackScored.model_validate_json(row.scored),
+        FeedbackDecided.model_validate_json(row.decided),
+    )
+
+
+def save_decisions(connection: Connection, changed: Mapping[str, Decision]) -> None:
+    rows = [
+        {
+            "feedback": key,
+            "claim": found.scored.claim,
+            "verdict": found.decided.verdict,
+            "version": found.decided.version,
+            "scored": found.scored.model_dump_json(exclude_none=True),
+            "decided": found.decided.model_dump_json(exclude_none=True),
+        }
+        for key, found in changed.items()
+    ]
+    upsert(connection, tables.DECISION, rows, ["feedback"])
+
+
+def matching(connection: Connection, table: Table, column: Any, values: Iterable[str]) -> list[Any]:
+    """Return the rows of `table` whose `column` is one of `values`."""
+    wanted = sorted(set(values))
+    found: list[Any] = []
+    for at in range(0, len(wanted), 500):
+        found += connection.execute(select(table).where(column.in_(wanted[at : at + 500]))).all()
+    return found

@@ -1,0 +1,54 @@
+"""The guard's tables."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text
+
+METADATA = MetaData()
+ACCOUNT = Table(
+    "account",
+    METADATA,
+    Column("id", String(11), primary_key=True),
+    Column("state", Text, nullable=False),
+)
+VOTE = Table(
+    "vote",
+    METADATA,
+    Column("key", Text, primary_key=True),
+    Column("feedback", Text, nullable=False),
+)
+CLAIM = Table(
+    "claim",
+    METADATA,
+    Column("id", String(24), primary_key=True),
+    Column("answers", Text, nullable=False),
+)
+LEDGER = Table(
+    "ledger",
+    METADATA,
+    Column("key", String(400), primary_key=True),
+    Column("level", Float, nullable=False),
+    Column("at", Float, nullable=False),
+)
+REFERENCE = Table(
+    "reference",
+    METADATA,
+    Column("claim", String(24), primary_key=True),
+    Column("answer", Text, nullable=False),
+)
+NEAR = Table(
+    "near",
+    METADATA,
+    Column("band", String(400), primary_key=True),
+    Column("accounts", Text, nullable=False),
+)
+DECISION = Table(
+    "decision",
+    METADATA,
+    Column("feedback", Text, primary_key=True),
+    Column("claim", String(24), nullable=False, index=True),
+    Column("verdict", String(12), nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("scored", Text, nullable=False),
+    Column("decided", Text, nullable=False),
+)
