@@ -1,5 +1,6 @@
-"""Says which of two answers is better, by asking a judge model in both orders.
+"""Says which of two answers is better, in both orders, or whether one is good enough.
 
-Consumes judgement.requested; emits judgement.completed; owns the table judgement. The judge is any
-OpenAI-compatible endpoint, or a small local model in a child process behind the same interface.
+Consumes judgement.requested; emits judgement.completed and review.requested; owns the tables
+judgement and judge_*. Judges are OpenAI-compatible endpoints, cheap ones first, or a small local
+model in a child process behind the same interface. Doubts go to people.
 """

@@ -1,4 +1,4 @@
-"""The judge's question, the reading of its replies, and when to ask again: all pure."""
+"""The pairwise question, the reading of replies, and when to ask again: all pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from imece.events import JudgementCompleted, JudgementRequested, Usage
+from imece.events import JudgementRequested
 
+Chat = list[dict[str, str]]
 Preference = Literal["a", "b", "tie", "unscored"]
+_Model = TypeVar("_Model", bound=BaseModel)
 RUBRIC = (
     "Prefer the answer that is correct. When a reference is given, an answer that agrees with it is"
     " correct. Length and style do not matter. If both are equally good or bad, it is a tie."
@@ -75,14 +77,34 @@ class Unscored:
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
+class Scores(BaseModel):
+    """What a pointwise judge has to say: one score from 1 to 5 a criterion, and its evidence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    evidence: str
+    scores: tuple[int, ...]
+
+    @property
+    def mean(self) -> float:
+        """The mean over the criteria; whether that passes is never the model's to say."""
+        return sum(self.scores) / len(self.scores)
+
+
+Outcome = Verdict | Scores | Unscored
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """How one order ended, and what it cost."""
+    """How one chat ended, and what it cost."""
 
-    outcome: Verdict | Unscored
+    outcome: Outcome
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached: bool = False
+    passing: float | None = None
+    """Trouble that may pass: seconds after which to try again."""
 
     def after(self, earlier: Reply) -> Reply:
         """Return this reply with the costs of an earlier one added."""
@@ -94,7 +116,7 @@ class Reply:
         )
 
 
-def messages(request: JudgementRequested, *, swapped: bool) -> list[dict[str, str]]:
+def messages(request: JudgementRequested, *, swapped: bool) -> Chat:
     """Return the chat that asks about `request`, with b first when `swapped`."""
     first, second = request.answer_a, request.answer_b
     if swapped:
@@ -106,14 +128,19 @@ def messages(request: JudgementRequested, *, swapped: bool) -> list[dict[str, st
         "first": first,
         "second": second,
     }
+    return chat(_SYSTEM, data, "Which answer is better: first, second or tie?")
+
+
+def chat(system: str, data: dict[str, Any], question: str) -> Chat:
+    """Return a chat that shows `data` as fenced JSON and asks about it."""
     body = json.dumps(data, ensure_ascii=False, indent=1)
     # The fence depends on all of the data, so no answer can contain its own closing fence.
     fence = f"=== data {hashlib.sha256(body.encode()).hexdigest()[:16]} ==="
-    asked = f"{fence}\n{body}\n{fence}\nWhich answer is better: first, second or tie?"
-    return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": asked}]
+    asked = f"{fence}\n{body}\n{fence}\n{question}"
+    return [{"role": "system", "content": system}, {"role": "user", "content": asked}]
 
 
-def repair(asked: list[dict[str, str]], said: str) -> list[dict[str, str]]:
+def repair(asked: Chat, said: str) -> Chat:
     """Return the chat that gives an unreadable reply one more chance."""
     return [
         *asked,
@@ -124,6 +151,12 @@ def repair(asked: list[dict[str, str]], said: str) -> list[dict[str, str]]:
 
 def read(text: str) -> Verdict | Unscored:
     """Read a reply strictly; one surrounding code fence is allowed."""
+    content = loaded(text)
+    return content if isinstance(content, Unscored) else checked(Verdict, content)
+
+
+def loaded(text: str) -> Any:
+    """Return the JSON of a reply, or why it has none."""
     fenced = _FENCED.match(text)
     body = fenced["body"] if fenced else text.strip()
     if not body:
@@ -131,11 +164,15 @@ def read(text: str) -> Verdict | Unscored:
     if _REFUSAL.match(body):
         return Unscored("refused", shown(body))
     try:
-        content = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError):
         return Unscored("bad_json", shown(body))
+
+
+def checked(kind: type[_Model], content: object) -> _Model | Unscored:
+    """Return `content` as `kind`, or what is wrong with it."""
     try:
-        return Verdict.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = "/".join(map(str, first["loc"]))
@@ -147,50 +184,13 @@ def shown(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text[:120])
 
 
-def preferred(outcome: Verdict | Unscored, *, swapped: bool) -> Preference:
+def preferred(outcome: Outcome, *, swapped: bool) -> Preference:
     """Translate "first" and "second" back to a and b."""
-    if isinstance(outcome, Unscored):
+    if not isinstance(outcome, Verdict):
         return "unscored"
     if outcome.winner == "tie":
         return "tie"
     return "a" if (outcome.winner == "first") != swapped else "b"
-
-
-def combine(first: Preference, second: Preference) -> Preference:
-    """Return what both orders agree on; a tie when they disagree, unscored when one is missing."""
-    if "unscored" in (first, second):
-        return "unscored"
-    return first if first == second else "tie"
-
-
-def completed(
-    request: JudgementRequested,
-    replies: tuple[Reply, Reply],
-    *,
-    judge: str,
-    weak: bool,
-    seconds: float,
-) -> JudgementCompleted:
-    """Return the event for the replies to both orders."""
-    first = preferred(replies[0].outcome, swapped=False)
-    second = preferred(replies[1].outcome, swapped=True)
-    reasons = [str(each.outcome) for each in replies if isinstance(each.outcome, Unscored)]
-    return JudgementCompleted(
-        item=request.item,
-        evaluation=request.evaluation,
-        verdict=combine(first, second),
-        reason="; ".join(dict.fromkeys(reasons))[:2000],
-        first_order=first,
-        second_order=second,
-        judge=judge[:2000],
-        weak=weak,
-        usage=Usage(
-            calls=sum(each.calls for each in replies),
-            prompt_tokens=sum(each.prompt_tokens for each in replies),
-            completion_tokens=sum(each.completion_tokens for each in replies),
-            seconds=round(seconds, 3),
-        ),
-    )
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:

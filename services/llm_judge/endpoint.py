@@ -5,20 +5,44 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Annotated, Any, Protocol, cast
 
 import openai
 from prometheus_client import Counter
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from imece.events import JudgementCompleted, JudgementRequested
-from services.llm_judge import core
-from services.llm_judge.core import Reply, Unscored
+from imece.events import JudgementRequested
+from services.llm_judge import ask, core
+from services.llm_judge.core import Chat, Outcome, Reply, Unscored
+from services.llm_judge.limiter import Ending, Limiter
+from services.llm_judge.panel import Opinion, family_of
 
 CALLS = Counter("imece_judge_calls", "Calls to the judge model", ["outcome"])
 _AGAIN = {408, 409, 425, 429}
+
+
+class Prices(BaseModel):
+    """Money for a million tokens, in one currency for all judges."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    read: Annotated[float, Field(ge=0)]
+    written: Annotated[float, Field(ge=0)]
+
+    def of(self, read: int, written: int) -> float:
+        """Return what so many tokens cost."""
+        return (read * self.read + written * self.written) / 1e6
+
+
+class Purse(Protocol):
+    """A hard budget: what is reserved is spent until it is settled."""
+
+    async def reserve(self, account: str, tokens: int, money: float) -> bool: ...
+
+    async def settle(self, account: str, tokens: int, money: float) -> None: ...
 
 
 class _Message(BaseModel):
@@ -49,6 +73,16 @@ class _Trouble:
     retry_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A chat under way: how to read its reply, until when, and on whose account."""
+
+    request: JudgementRequested
+    chat: Chat
+    form: dict[str, Any]
+    deadline: float
+
+
 class Endpoint:
     """A judge model behind an URL; `weak` marks all of its verdicts."""
 
@@ -62,10 +96,18 @@ class Endpoint:
         deadline_seconds: float,
         max_tokens: int,
         weak: bool = False,
+        family: str | None = None,
+        prices: Prices | None = None,
+        most_calls: int = 16,
+        purse: Purse | None = None,
     ) -> None:
         self.model, self.weak = model, weak
-        self._timeout, self._patience = timeout_seconds, deadline_seconds
-        self._max_tokens = max_tokens
+        self.family = family or family_of(model)
+        self.patience = deadline_seconds
+        self.prices = prices
+        self.limiter = Limiter(most_calls)
+        self._timeout, self._max_tokens = timeout_seconds, max_tokens
+        self._purse = purse
         # Retries are ours alone: two layers of them would hide a 429 from the one that can wait.
         self._client = openai.AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0)
 
@@ -73,59 +115,126 @@ class Endpoint:
         """Close the connections."""
         await self._client.close()
 
-    async def judge(self, request: JudgementRequested) -> JudgementCompleted:
-        """Ask in both orders; always returns, at the latest at the deadline."""
-        began = time.monotonic()
-        deadline = began + self._patience
-        first, second = await asyncio.gather(
-            self._order(core.messages(request, swapped=False), deadline),
-            self._order(core.messages(request, swapped=True), deadline),
-        )
-        return core.completed(
-            request,
-            (first, second),
-            judge=self.model,
-            weak=self.weak,
-            seconds=time.monotonic() - began,
+    def keys(self, request: JudgementRequested) -> tuple[str, ...]:
+        """Return the addresses of the replies that this judge would give."""
+        form = ask.response_format(request, ties=not self.weak)
+        return tuple(
+            ask.cache_key(self.model, chat, form, self._max_tokens) for chat in ask.chats(request)
         )
 
-    async def _order(self, asked: list[dict[str, str]], deadline: float) -> Reply:
-        reply, said = await self._patiently(asked, deadline)
+    async def opinion(
+        self, request: JudgementRequested, known: Mapping[str, str], fresh: dict[str, str]
+    ) -> Opinion:
+        """Ask all chats of `request`; `known` replies are not asked again, new ones go to `fresh`.
+
+        Always returns, at the latest at the deadline.
+        """
+        deadline = time.monotonic() + self.patience
+        form = ask.response_format(request, ties=not self.weak)
+        replies = await asyncio.gather(
+            *(
+                self._remembered(Asked(request, chat, form, deadline), key, known, fresh)
+                for chat, key in zip(ask.chats(request), self.keys(request), strict=True)
+            )
+        )
+        return Opinion(self.model, self.family, tuple(replies))
+
+    async def _remembered(
+        self, asked: Asked, key: str, known: Mapping[str, str], fresh: dict[str, str]
+    ) -> Reply:
+        if key in known:
+            outcome = ask.read(asked.request, known[key])
+            if not isinstance(outcome, Unscored):
+                return Reply(outcome, cached=True)
+        reply, said = await self._order(asked)
+        if said is not None and not isinstance(reply.outcome, Unscored):
+            fresh[key] = said
+        return reply
+
+    async def _order(self, asked: Asked) -> tuple[Reply, str | None]:
+        reply, said = await self._patiently(asked)
         if said is None or not isinstance(reply.outcome, Unscored):
-            return reply
-        if reply.outcome.reason == "refused" or time.monotonic() >= deadline:
-            return reply
-        repaired, _ = await self._patiently(core.repair(asked, said), deadline)
-        return repaired.after(reply)
+            return reply, said
+        if reply.outcome.reason == "refused" or time.monotonic() >= asked.deadline:
+            return reply, said
+        again = replace(asked, chat=core.repair(asked.chat, said))
+        repaired, said = await self._patiently(again)
+        return repaired.after(reply), said
 
-    async def _patiently(
-        self, asked: list[dict[str, str]], deadline: float
-    ) -> tuple[Reply, str | None]:
+    async def _patiently(self, asked: Asked) -> tuple[Reply, str | None]:
         """Call until there is an answer or no time; returns also the text that was said."""
         calls = 0
         trouble = _Trouble(Unscored("deadline"))
-        while (left := deadline - time.monotonic()) > 0:
+        spent = Reply(trouble.unscored)
+        while (left := asked.deadline - time.monotonic()) > 0:
+            began = await self.limiter.enter(asked.deadline)
+            if began is None:
+                if not calls:
+                    trouble = _Trouble(Unscored("rate_limited"), self.limiter.open_in)
+                break
+            left = asked.deadline - began
+            answer = await self._paid(asked, began, min(self._timeout, left))
+            if isinstance(answer, Unscored):
+                return Reply(answer).after(spent), None
             calls += 1
-            answer = await self._call(asked, min(self._timeout, left))
+            spent = replace(spent, calls=calls)
             if not isinstance(answer, _Trouble):
                 reply, said = answer
-                return reply.after(Reply(reply.outcome, calls - 1)), said
+                return reply.after(replace(spent, calls=calls - 1)), said
             trouble = answer
             wait = core.wait_before(calls, trouble.retry_after, random.random())
-            if time.monotonic() + wait >= deadline:
+            if time.monotonic() + wait >= asked.deadline:
                 break
             await asyncio.sleep(wait)
-        return Reply(trouble.unscored, calls), None
+        passing = max(trouble.retry_after or 0.0, 1.0)
+        return replace(spent, outcome=trouble.unscored, passing=passing), None
 
-    async def _call(
-        self, asked: list[dict[str, str]], seconds: float
-    ) -> tuple[Reply, str | None] | _Trouble:
+    async def _paid(
+        self, asked: Asked, began: float, seconds: float
+    ) -> tuple[Reply, str | None] | _Trouble | Unscored:
+        """Make one call in a turn that has begun, if the budget allows it."""
+        most = self._most_tokens(asked)
+        ending: Ending = "other"
+        retry_after = None
+        try:
+            if self._purse and not await self._purse.reserve(asked.request.evaluation, *most):
+                return Unscored("budget", "the evaluation has spent what it may")
+            answer = await self._call(asked, seconds)
+            if isinstance(answer, _Trouble):
+                ending, retry_after = "congested", answer.retry_after
+            else:
+                ending = "good"
+                await self._settle(asked, most, answer[0])
+            return answer
+        finally:
+            await asyncio.shield(self.limiter.leave(began, ending, retry_after))
+
+    def _most_tokens(self, asked: Asked) -> tuple[int, float]:
+        """Return the tokens and money that a call can cost at most: a token has a byte or more."""
+        read = sum(len(message["content"].encode()) + 16 for message in asked.chat)
+        money = self.prices.of(read, self._max_tokens) if self.prices else 0.0
+        return read + self._max_tokens, money
+
+    async def _settle(self, asked: Asked, most: tuple[int, float], reply: Reply) -> None:
+        """Give back what a call did not cost; one that told no usage stays charged in full."""
+        used = reply.prompt_tokens + reply.completion_tokens
+        if self._purse and used:
+            money = self.money(reply) or 0.0
+            await self._purse.settle(asked.request.evaluation, used - most[0], money - most[1])
+
+    def money(self, reply: Reply) -> float | None:
+        """Return what a reply cost; None without prices."""
+        if self.prices is None:
+            return None
+        return self.prices.of(reply.prompt_tokens, reply.completion_tokens)
+
+    async def _call(self, asked: Asked, seconds: float) -> tuple[Reply, str | None] | _Trouble:
         try:
             async with asyncio.timeout(seconds):  # the SDK's timeout starts anew with each byte
                 raw = await self._client.chat.completions.with_raw_response.create(
                     model=self.model,
-                    messages=cast(Any, asked),
-                    response_format=cast(Any, core.response_format(ties=not self.weak)),
+                    messages=cast(Any, asked.chat),
+                    response_format=cast(Any, asked.form),
                     max_tokens=self._max_tokens,
                     temperature=0,
                     timeout=seconds,
@@ -139,8 +248,8 @@ class Endpoint:
         except openai.APIConnectionError as error:
             CALLS.labels("unreachable").inc()
             return _Trouble(Unscored("unreachable", core.shown(str(error.__cause__ or error))))
-        reply, said = _read(body)
-        CALLS.labels("scored" if isinstance(reply.outcome, core.Verdict) else "unreadable").inc()
+        reply, said = _read(asked.request, body)
+        CALLS.labels("unreadable" if isinstance(reply.outcome, Unscored) else "scored").inc()
         return reply, said
 
 
@@ -155,26 +264,26 @@ def _status(error: openai.APIStatusError) -> tuple[Reply, str | None] | _Trouble
     return Reply(unscored, 1), None
 
 
-def _read(body: str) -> tuple[Reply, str | None]:
+def _read(request: JudgementRequested, body: str) -> tuple[Reply, str | None]:
     """Read the body of a 200: it may still be a proxy's HTML or half a JSON."""
     try:
         completion = _Completion.model_validate_json(body)
         choice = completion.choices[0]
     except (ValidationError, IndexError):
-        return Reply(Unscored("bad_response", core.shown(body)), 1), None
+        return Reply(Unscored("bad_response", core.shown(body)), 1, passing=5.0), None
     usage = completion.usage or _Usage()
     said = choice.message.content or ""
-    outcome = _outcome(choice, said)
+    outcome = _outcome(request, choice, said)
     reply = Reply(outcome, 1, max(0, usage.prompt_tokens), max(0, usage.completion_tokens))
     return reply, said
 
 
-def _outcome(choice: _Choice, said: str) -> core.Verdict | Unscored:
+def _outcome(request: JudgementRequested, choice: _Choice, said: str) -> Outcome:
     if choice.message.refusal:
         return Unscored("refused", core.shown(choice.message.refusal))
     if choice.finish_reason == "content_filter":
         return Unscored("refused", "content filter")
-    read = core.read(said)
+    read = ask.read(request, said)
     if isinstance(read, Unscored) and choice.finish_reason == "length":
         return Unscored("truncated", core.shown(said))
     return read

@@ -103,7 +103,7 @@ class ReviewRequested(Event):
     topic: ClassVar[Topic] = Topic(
         "imece.review.requested.v1",
         "item",
-        ("feedback-guard", "upstream"),
+        ("feedback-guard", "llm-judge", "upstream"),
         ("review",),
         public=True,
     )

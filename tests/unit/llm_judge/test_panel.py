@@ -1,0 +1,156 @@
+"""Votes, panels, scores and families."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from imece.events import JudgementRequested
+from services.llm_judge import ask, people, probes
+from services.llm_judge.core import Reply, Scores, Unscored, Verdict
+from services.llm_judge.panel import Decision, Opinion, decide, family_flags, family_of
+
+
+def request(**fields: Any) -> JudgementRequested:
+    given = {"item": "i", "evaluation": "e", "prompt": "2+2?", "answer_a": "4", "answer_b": "5"}
+    return JudgementRequested.model_validate({**given, **fields})
+
+
+def point(**fields: Any) -> JudgementRequested:
+    return request(mode="pointwise", answer_b="", answer_a="It is 4, of course.", **fields)
+
+
+def opinion(first: str, second: str, judge: str = "j") -> Opinion:
+    return Opinion(judge, "unknown", tuple(_reply(each) for each in (first, second)))
+
+
+def _reply(said: str) -> Reply:
+    if said == "lost":
+        return Reply(Unscored("timeout"))
+    return Reply(Verdict.model_validate({"winner": said}))
+
+
+A, B, FIRST, LOST = (
+    ("first", "second"),
+    ("second", "first"),
+    ("first", "first"),
+    ("first", "lost"),
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict", "confidence"),
+    [
+        ([A], "a", 1.0),
+        ([FIRST], "tie", 0.0),
+        ([A, A, B], "a", 4 / 6),
+        ([A, A, FIRST], "a", 5 / 6),
+        ([A, B], "tie", 0.0),
+        ([A, FIRST, FIRST], "a", 4 / 6),
+        ([A, LOST], "a", 1.0),
+        ([LOST, LOST], "unscored", None),
+        ([("tie", "tie")], "tie", 1.0),
+    ],
+)
+def test_votes_of_full_opinions_decide(said: Any, verdict: str, confidence: float | None) -> None:
+    decision = decide(request(), [opinion(*each) for each in said])
+    assert (decision.verdict, decision.confidence) == (verdict, confidence)
+
+
+def test_a_lost_order_is_no_vote_because_one_order_alone_is_biased() -> None:
+    assert opinion(*LOST).votes() == ()
+    decision = decide(request(), [opinion(*LOST)])
+    assert decision == Decision("unscored", None, None, "a", "unscored", "timeout")
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("gpt-4o-mini", "openai"),
+        ("claude-x", "anthropic"),
+        ("meta-llama/Llama-3-8B", "meta"),
+        ("Qwen2.5-7B", "alibaba"),
+        ("mixtral-8x7b", "mistral"),
+        ("SmolLM2-135M", "huggingface"),
+        ("house-model", "unknown"),
+    ],
+)
+def test_a_family_is_told_by_the_name(name: str, family: str) -> None:
+    assert family_of(name) == family
+
+
+def test_a_judge_of_the_same_family_is_flagged_and_so_is_an_unknown_one() -> None:
+    asked = request(families=["openai", "meta"])
+    assert family_flags(asked, ["openai"]) == ("same_family",)
+    assert family_flags(asked, ["google"]) == ()
+    assert family_flags(asked, ["unknown"]) == ("family_unknown",)
+    assert family_flags(request(), ["google"]) == ("family_unknown",)
+
+
+def scores(evidence: str, *given: Any) -> str:
+    return json.dumps({"evidence": evidence, **{f"score_{n + 1}": g for n, g in enumerate(given)}})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (scores("it is 5", 5), "bad_evidence"),
+        (scores("it is 4", 6), "bad_verdict"),
+        (scores("it is 4", True), "bad_verdict"),
+        (scores("it is 4", 4.5), "bad_verdict"),
+        (scores("it is 4", 5, 5), "bad_verdict"),
+        (scores("it is 4"), "bad_verdict"),
+        ('{"evidence": 4, "score_1": 4}', "bad_verdict"),
+        ('{"score_1": 5', "bad_json"),
+        ("<html>", "bad_json"),
+        ("", "empty_reply"),
+        ("I'm sorry, no.", "refused"),
+        ("[5]", "bad_verdict"),
+    ],
+)
+def test_an_unreadable_score_is_unscored_with_its_reason(text: str, reason: str) -> None:
+    read = ask.read(point(), text)
+    assert isinstance(read, Unscored)
+    assert read.reason == reason
+
+
+def test_whether_a_score_passes_is_computed_here() -> None:
+    asked = point(criteria=["right", "short"], pass_at=4)
+    read = ask.read(asked, scores("IT IS 4", 5, 3))
+    assert read == Scores(evidence="IT IS 4", scores=(5, 3))
+    told = Opinion("j", "unknown", (Reply(read),))
+    assert decide(asked, [told]) == Decision("a", 1.0, 4.0, "a", "a")
+    strict = asked.model_copy(update={"pass_at": 4.5})
+    assert decide(strict, [told]).verdict == "b"
+
+
+def test_a_pointwise_judgement_is_one_chat_with_a_schema_of_its_criteria() -> None:
+    asked = point(criteria=["right", "short"])
+    assert len(ask.chats(asked)) == 1
+    form = ask.response_format(asked, ties=True)["json_schema"]["schema"]
+    assert form["required"] == ["evidence", "score_1", "score_2"]
+    with pytest.raises(ValueError, match="no answer_b"):
+        request(mode="pointwise")
+
+
+def test_an_address_depends_on_model_prompt_and_form() -> None:
+    chat, other = ask.chats(request())
+    key = ask.cache_key("m", chat, {}, 10)
+    assert key == ask.cache_key("m", chat, {}, 10)
+    assert len({key, ask.cache_key("n", chat, {}, 10), ask.cache_key("m", other, {}, 10)}) == 3
+
+
+def test_a_missing_probe_is_no_wrong_one() -> None:
+    assert not probes.failed([("a", "a"), ("unscored", "b")])
+    assert probes.failed([("a", "a"), ("tie", "b")])
+
+
+def test_people_see_what_hides_in_an_answer_and_no_verdict() -> None:
+    asked = people.review("1", request(answer_b="x\u202ey\x00", slice="maths"))
+    assert asked.options == ("4", "x[U+202E]y[U+0000]", "tie")
+    assert (asked.item, asked.origin, asked.slice) == ("judgement/1", "judgement", "maths")
+    assert people.visible(" ") == "(empty)"
+    assert len(people.visible("\u202e" * 100_000)) == people.MOST
+    assert people.review("1", point()).options == ("good enough", "not good enough")
