@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from imece import tokens
+from imece.errors import ConfigError
 from imece.runtime.app import Publish, Service
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
@@ -14,7 +16,10 @@ from services.feedback_guard.settings import GuardSettings
 
 def build(settings: Settings, publish: Publish, own: GuardSettings | None = None) -> Service:
     """Return the guard, ready to run; nothing is opened yet."""
-    policy = load((own or GuardSettings()).policy)
+    own = own or GuardSettings()
+    policy, keys = load(own.policy), tokens.parse_keys(own.token_keys.get_secret_value())
+    if policy.admission.tokens == "required" and not keys:
+        raise ConfigError("the policy requires tokens: set IMECE_FEEDBACK_GUARD_TOKEN_KEYS")
     database = Database(settings.database_url("feedback-guard"), store.METADATA, "feedback-guard")
-    routes = Routes(database, Artifacts(settings.artifacts_url()), publish, policy)
+    routes = Routes(database, Artifacts(settings.artifacts_url()), publish, policy, keys)
     return Service("feedback-guard", routes.subscriptions(), (), (database,))

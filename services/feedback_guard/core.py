@@ -21,6 +21,7 @@ from imece.events import (
     training_row,
 )
 from services.feedback_guard import budgets, claims, minhash
+from services.feedback_guard.admission import Admission
 from services.feedback_guard.evidence import Evidence, evidence, taught
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import Account, Claim, account_id
@@ -39,7 +40,7 @@ _STRONG = frozenset(
 
 
 def score(
-    event: Envelope[FeedbackSubmitted], account: Account, duplicate: bool, policy: Policy
+    event: Envelope[FeedbackSubmitted], account: Account, admitted: Admission, policy: Policy
 ) -> FeedbackScored:
     """Stage one: admission, content and the user's record, before anything about the claim."""
     feedback = event.data
@@ -53,10 +54,11 @@ def score(
         feedback_id=event.id,
         feedback_source=event.source,
         submitted=event.time,
-        trust=max(-1.5, min(1.5, (account.right - account.wrong) * 0.3)),
+        trust=admitted.weight * max(-1.5, min(1.5, (account.right - account.wrong) * 0.3)),
         reasons=tuple(_content_reasons(event, text, policy)),
         signature=_signature(feedback),
-        hard="duplicate_vote" if duplicate else None,
+        weight=admitted.weight,
+        hard=admitted.hard,
     )
 
 
@@ -209,13 +211,13 @@ def _backed(scored: FeedbackScored, known: Evidence) -> bool:
     return known.confirmed if scored.stance > 0 else known.refuted
 
 
-def settle(account: Account, decided: FeedbackDecided) -> Account:
+def settle(account: Account, decided: FeedbackDecided, weight: float = 1.0) -> Account:
     """Credit or debit a user for a vote that a verifier, a reference or people resolved."""
     codes = {reason.code for reason in decided.reasons}
     proven = any(code.startswith("confirmed_by") for code in codes)
     refuted = any(code.startswith("refuted_by") for code in codes)
     return replace(
         account,
-        right=min(20.0, account.right + (1.0 if proven and not refuted else 0.0)),
-        wrong=min(20.0, account.wrong + (5.0 if refuted else 0.0)),
+        right=min(20.0, account.right + (weight if proven and not refuted else 0.0)),
+        wrong=min(20.0, account.wrong + (5 * weight if refuted else 0.0)),
     )

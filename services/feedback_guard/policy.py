@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -25,6 +26,16 @@ class Weights(_Part):
     cluster_cap: float
     invisible_text: float
     injection: float
+
+
+class Admission(_Part):
+    """Who is let in: rates are events an hour, of which that many may come at once."""
+
+    tokens: Literal["required", "optional"]
+    unproven_weight: float
+    user_per_hour: float
+    device_per_hour: float
+    tenant_per_hour: float
 
 
 class Thresholds(_Part):
@@ -56,6 +67,7 @@ class Policy(_Part):
 
     version: str
     trusted_record_sets: tuple[str, ...]
+    admission: Admission
     weights: Weights
     thresholds: Thresholds
     budgets: Budgets

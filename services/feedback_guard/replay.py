@@ -17,14 +17,17 @@ class Guard:
     `path` names an SQLite file; without one everything is kept in memory and forgotten.
     """
 
-    def __init__(self, policy: Policy, path: Path | None = None) -> None:
+    def __init__(
+        self, policy: Policy, path: Path | None = None, keys: Mapping[str, bytes] | None = None
+    ) -> None:
         self.policy = policy
+        self._keys = keys
         url = f"sqlite:///{path}" if path else "sqlite://"
         self._database = Database(url, store.METADATA, "feedback-guard")
 
     def submit(self, events: Sequence[Envelope[FeedbackSubmitted]]) -> list[FeedbackDecided]:
         """Run both stages on a batch and return one decision for each event, in order."""
-        scored = self._database.transact(store.score_all, events, self.policy)
+        scored = self._database.transact(store.score_all, events, self.policy, self._keys)
         return self._database.transact(store.decide_all, scored, self.policy)
 
     def learn(self, answers: Mapping[str, str], tenant: str = "default") -> list[FeedbackDecided]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from prometheus_client import Counter, Histogram
@@ -41,12 +41,18 @@ class Routes:
     """Handlers: load, decide, save, publish."""
 
     def __init__(
-        self, database: Database, artifacts: Artifacts, publish: Publish, policy: Policy
+        self,
+        database: Database,
+        artifacts: Artifacts,
+        publish: Publish,
+        policy: Policy,
+        keys: Mapping[str, bytes] | None = None,
     ) -> None:
         self._database = database
         self._artifacts = artifacts
         self._publish = publish
         self._policy = policy
+        self._keys = keys or {}
 
     def subscriptions(self) -> tuple[Subscription, ...]:
         """Return what the guard consumes."""
@@ -58,7 +64,7 @@ class Routes:
         )
 
     async def on_submitted(self, events: Sequence[Envelope[FeedbackSubmitted]]) -> None:
-        scored = await self._database.run(store.score_all, events, self._policy)
+        scored = await self._database.run(store.score_all, events, self._policy, self._keys)
         await self._publish(
             *(caused(s, SOURCE, event) for s, event in zip(scored, events, strict=True))
         )
@@ -79,8 +85,9 @@ class Routes:
             policy=self._policy.version,
             record_set="feedback",
         )
-        id = derived_id(SOURCE, "invalid", rejected.source, rejected.id)
-        await self._publish(new(decided, SOURCE, id))
+        key = store.feedback_key(rejected.source, rejected.id)
+        first = await self._database.run(store.refuse, key, decided)
+        await self._publish(_announcement(first))
 
     async def on_scored(self, events: Sequence[Envelope[FeedbackScored]]) -> None:
         scored = [event.data for event in events]

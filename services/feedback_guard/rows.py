@@ -65,6 +65,13 @@ def decisions(connection: Connection, keys: Iterable[str]) -> dict[str, Decision
     return {row.feedback: decision(row) for row in found}
 
 
+def refused(connection: Connection, keys: Iterable[str]) -> dict[str, FeedbackDecided]:
+    """Return the decisions about events that were invalid."""
+    table = tables.REFUSED
+    found = matching(connection, table, table.c.feedback, keys)
+    return {row.feedback: FeedbackDecided.model_validate_json(row.decided) for row in found}
+
+
 def decision(row: Any) -> Decision:
     return Decision(
         FeedbackScored.model_validate_json(row.scored),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -14,3 +15,5 @@ class GuardSettings(BaseSettings):
 
     policy: Path = Path(__file__).with_name("policy.toml")
     """The policy file; its version is named in every decision."""
+    token_keys: SecretStr = SecretStr("")
+    """``id:secret,id:secret``: the keys of feedback tokens; any of them verifies."""

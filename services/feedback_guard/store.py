@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
 from imece.events import Envelope, FeedbackDecided, FeedbackScored, FeedbackSubmitted, derived_id
 from imece.runtime.database import insert_new, upsert
-from services.feedback_guard import budgets, core, minhash, rows, tables
+from services.feedback_guard import admission, budgets, core, minhash, rows, tables
 from services.feedback_guard.budgets import Bucket
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.rows import Decision
@@ -25,23 +25,48 @@ def feedback_key(source: str, id: str) -> str:
 
 
 def score_all(
-    connection: Connection, events: Sequence[Envelope[FeedbackSubmitted]], policy: Policy
+    connection: Connection,
+    events: Sequence[Envelope[FeedbackSubmitted]],
+    policy: Policy,
+    keys: Mapping[str, bytes] | None = None,
 ) -> list[FeedbackScored]:
-    """Stage one for a batch: the first vote of a (user, response) stands, later ones are marked."""
-    keys = {_vote_key(e): feedback_key(e.source, e.id) for e in reversed(events)}
-    insert_new(connection, tables.VOTE, [{"key": k, "feedback": f} for k, f in keys.items()])
-    votes = rows.matching(connection, tables.VOTE, tables.VOTE.c.key, keys)
-    holders = {row.key: row.feedback for row in votes}
+    """Stage one for a batch: the first vote of a (user, response) stands, later ones are marked.
+
+    A vote that was seen before fills no bucket again, so a redelivered event fares as at first.
+    """
+    keys = keys or {}
     accounts = rows.accounts(connection, {_user(e.data) for e in events})
-    return [
-        core.score(
-            event,
-            accounts.get(_user(event.data), Account()),
-            holders[_vote_key(event)] != feedback_key(event.source, event.id),
-            policy,
+    ledger = rows.ledger(connection, {k for e in events for k in admission.rates(e.data, policy)})
+    table = tables.VOTE
+    votes = rows.matching(connection, table, table.c.key, map(_vote_key, events))
+    known = {row.key: (row.feedback, row.hard) for row in votes}
+    fresh: dict[str, dict[str, str | None]] = {}
+    scored = []
+    for event in events:
+        admitted = admission.admit(event, keys, policy)
+        vote, feedback = _vote_key(event), feedback_key(event.source, event.id)
+        if admitted.hard is None and vote not in known:  # a forged token takes no one's vote
+            hard = "rate" if admission.too_fast(event, policy, ledger) else None
+            known[vote] = (feedback, hard)
+            fresh[vote] = {"key": vote, "feedback": feedback, "hard": hard}
+        if admitted.hard is None:
+            holder, hard = known[vote]
+            admitted = replace(admitted, hard=hard if holder == feedback else "duplicate_vote")
+        scored.append(
+            core.score(event, accounts.get(_user(event.data), Account()), admitted, policy)
         )
-        for event in events
-    ]
+    insert_new(connection, table, list(fresh.values()))
+    rows.save_ledger(connection, ledger)
+    return scored
+
+
+def refuse(connection: Connection, feedback: str, decided: FeedbackDecided) -> FeedbackDecided:
+    """Store the decision about an event that is invalid, unless there is one; return the first."""
+    if found := rows.decisions(connection, [feedback]).get(feedback):
+        return found.decided
+    text = decided.model_dump_json(exclude_none=True)
+    insert_new(connection, tables.REFUSED, [{"feedback": feedback, "decided": text}])
+    return rows.refused(connection, [feedback])[feedback]
 
 
 @dataclass
@@ -70,7 +95,7 @@ class State:
         if version == 1 or decided.verdict != "quarantine":
             if decided.row is not None:
                 self.ledger.update(budgets.book(item, self.policy, self.ledger, None))
-            self.accounts[user] = core.settle(account, decided)
+            self.accounts[user] = core.settle(account, decided, item.weight)
             self.changed[key_of(item)] = Decision(item, decided)
         return decided
 
@@ -115,6 +140,7 @@ def decide_all(
     """Stage two for a batch; feedback that was decided before keeps its decision."""
     stored = rows.decisions(connection, {key_of(s) for s in scored})
     decided = {key: found.decided for key, found in stored.items()}
+    decided |= rows.refused(connection, {key_of(s) for s in scored})
     state = load(connection, scored, policy)
     for item in scored:
         if key_of(item) not in decided:

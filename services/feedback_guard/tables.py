@@ -16,6 +16,13 @@ VOTE = Table(
     METADATA,
     Column("key", Text, primary_key=True),
     Column("feedback", Text, nullable=False),
+    Column("hard", String(40)),
+)
+REFUSED = Table(
+    "refused",
+    METADATA,
+    Column("feedback", Text, primary_key=True),
+    Column("decided", Text, nullable=False),
 )
 CLAIM = Table(
     "claim",

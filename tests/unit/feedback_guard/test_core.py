@@ -8,10 +8,12 @@ import pytest
 
 from imece.events import Correction, Envelope, FeedbackDecided, FeedbackSubmitted, Rating, Thumb
 from services.feedback_guard import budgets, core
+from services.feedback_guard.admission import Admission
 from services.feedback_guard.budgets import Bucket
 from services.feedback_guard.policy import load
 from services.feedback_guard.state import Account, Claim, Support
 
+ADMITTED = Admission()
 POLICY = load(Path("services/feedback_guard/policy.toml"))
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 CAPITAL = "What is the capital of France?"
@@ -41,11 +43,11 @@ def decided(
     event: Envelope[FeedbackSubmitted],
     claim: Claim | None = None,
     account: Account | None = None,
-    duplicate: bool = False,
+    admitted: Admission = ADMITTED,
     ledger: dict[str, Bucket] | None = None,
 ) -> FeedbackDecided:
     account = account or Account()
-    scored = core.score(event, account, duplicate, POLICY)
+    scored = core.score(event, account, admitted, POLICY)
     return core.decide(scored, core.record(scored, claim or Claim()), POLICY, ledger=ledger)
 
 
@@ -139,7 +141,7 @@ def test_a_campaign_against_the_reference_is_rejected():
 
 
 def test_a_second_vote_on_the_same_answer_is_rejected():
-    decision = decided(vote(Thumb(up=True)), duplicate=True)
+    decision = decided(vote(Thumb(up=True)), admitted=Admission("duplicate_vote"))
     assert (decision.verdict, codes(decision)) == ("reject", {"duplicate_vote"})
 
 
@@ -156,7 +158,7 @@ def test_injection_and_hidden_text_keep_an_answer_out():
 )
 def test_a_full_budget_gives_no_row(code: str, verdict: str):
     event = vote(Thumb(up=True), CAPITAL, "Paris")
-    scored = core.score(event, Account(), False, POLICY)
+    scored = core.score(event, Account(), ADMITTED, POLICY)
     full = {
         charge.key: Bucket(charge.limit, NOW.timestamp())
         for charge in budgets.charges(scored, POLICY, None)
@@ -180,7 +182,7 @@ def test_a_refuted_vote_costs_more_than_a_proven_one_earns():
     truth = decided(vote(Correction(text="4")))
     liar = core.settle(Account(), lie)
     assert liar.wrong - 1 == 5 * (core.settle(Account(), truth).right - 1)
-    assert core.score(vote(Thumb(up=True)), liar, False, POLICY).trust < 0
+    assert core.score(vote(Thumb(up=True)), liar, ADMITTED, POLICY).trust < 0
 
 
 def test_two_reviewers_decide_and_a_split_leaves_it_open():
@@ -195,6 +197,6 @@ def test_a_claim_forgets_answers_but_none_that_people_were_asked_about():
     claim = Claim({"paris": Support(reviews_for=("r1",))})
     for number in range(40):
         event = vote(Correction(text=f"town{number}x"), CAPITAL, user=f"u{number}")
-        claim = core.record(core.score(event, Account(), False, POLICY), claim)
+        claim = core.record(core.score(event, Account(), ADMITTED, POLICY), claim)
     assert len(claim.answers) == 4
     assert claim.answers["paris"].reviews_for == ("r1",)

@@ -1,0 +1,57 @@
+"""Who may say something at all: tokens, one vote for each answer seen, rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from imece import tokens
+from imece.events import Envelope, FeedbackSubmitted
+from services.feedback_guard.budgets import Bucket
+from services.feedback_guard.policy import Policy
+from services.feedback_guard.state import account_id
+
+_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Whether feedback is let in (`hard` is the reason code why not), and what its vote counts."""
+
+    hard: str | None = None
+    weight: float = 1.0
+
+
+def admit(
+    event: Envelope[FeedbackSubmitted], keys: Mapping[str, bytes], policy: Policy
+) -> Admission:
+    """Check the token. Without keys nothing can be proven, so every vote counts less."""
+    rules, feedback = policy.admission, event.data
+    if feedback.token is not None and keys:
+        problem = tokens.check(feedback.token, keys, feedback.response, feedback.user, event.time)
+        return Admission(problem, 0.0 if problem else 1.0)
+    if rules.tokens == "required":
+        return Admission("bad_token", 0.0)
+    return Admission(None, rules.unproven_weight)
+
+
+def rates(feedback: FeedbackSubmitted, policy: Policy) -> dict[str, float]:
+    """Return the buckets that one event fills, with their size in events an hour."""
+    rules, tenant = policy.admission, feedback.tenant
+    found = {
+        f"rate|user|{account_id(tenant, feedback.user)}": rules.user_per_hour,
+        f"rate|tenant|{tenant}": rules.tenant_per_hour,
+    }
+    if feedback.device:
+        found[f"rate|device|{account_id(tenant, feedback.device)}"] = rules.device_per_hour
+    return found
+
+
+def too_fast(event: Envelope[FeedbackSubmitted], policy: Policy, ledger: dict[str, Bucket]) -> bool:
+    """Tell whether a bucket is full; if none is, put the event in (changes `ledger`)."""
+    now, limits = event.time.timestamp(), rates(event.data, policy)
+    levels = {key: ledger.get(key, Bucket()) for key in limits}
+    if any(levels[key].level_at(now, _HOUR) + 1 > limits[key] for key in limits):
+        return True
+    ledger.update({key: bucket.add(1, now, _HOUR) for key, bucket in levels.items()})
+    return False
