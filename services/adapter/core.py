@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from imece.errors import RejectedError
+from imece.errors import JobError, RejectedError
 from imece.events import (
     AdaptationRequested,
     AdapterTrained,
+    Dpo,
     Envelope,
     Instruction,
     LabelledExample,
     ModelRef,
     PreferencePair,
+    Rated,
     Record,
+    Sft,
     derived_id,
 )
+from imece.events.recipes import Objective
+from services.adapter.rows import AnyRow, Pair, Row, Verdict
 
-KINDS = frozenset({"instruction", "preference", "labelled"})
+KINDS = frozenset({"instruction", "preference", "labelled", "rated"})
 """Kinds of rows that teach an answer."""
-_TRAINED = ("lora", "sft", "adapter")
+UNMERGEABLE = frozenset({"prompt", "prefix", "qlora"})
 SCHEMES = ("hf:", "wheel:", "file:///", "/")
 
 
@@ -38,9 +44,11 @@ def check(request: AdaptationRequested) -> None:
             " wheel:NAME==VERSION or an absolute folder",
             "/base",
         )
-    if (request.recipe.method, request.recipe.objective.kind, request.export) != _TRAINED:
+    if request.export == "merged" and request.recipe.method in UNMERGEABLE:
         raise RejectedError(
-            "unsupported_method", f"this adapter trains {', '.join(_TRAINED)} only", "/recipe"
+            "cannot_merge",
+            f"what {request.recipe.method} learns cannot be merged into a base; export the adapter",
+            "/export",
         )
     digests = [ref.digest for ref in request.datasets]
     if len(set(digests)) < len(digests):
@@ -51,35 +59,85 @@ def check(request: AdaptationRequested) -> None:
         )
 
 
-def pair(record: Record) -> tuple[str, str] | None:
-    """Return the (prompt, response) that `record` teaches; None where it teaches none alone.
+def lessons(records: Sequence[Record], objective: Objective) -> list[AnyRow]:
+    """Return what `records` teach towards `objective`; those that teach nothing alone are left out.
 
-    A response within a longer conversation makes no sense without it, so such rows are left out.
+    JobError("mixed_kinds") where a record cannot be learnt from in that way at all.
     """
+    if isinstance(objective, Sft):
+        return [row for record in records for row in _answers(record, objective)]
+    teach = _pairs if isinstance(objective, Dpo) else _verdicts
+    found = [(record, teach(record)) for record in records]
+    wrong = Counter(record.kind for record, rows in found if rows is None)
+    if wrong:
+        told = ", ".join(f"{count} of kind {kind}" for kind, count in sorted(wrong.items()))
+        raise JobError(
+            "mixed_kinds",
+            f"{objective.kind} cannot learn from {told} among {len(records)} rows; put what it"
+            f" learns from into a data set of its own",
+        )
+    return [row for _, rows in found for row in rows or ()]
+
+
+def _answers(record: Record, objective: Sft) -> Sequence[Row]:
     if isinstance(record, Instruction):
-        return None if record.history else (record.prompt, record.response)
+        said = [(turn.role, turn.content) for turn in record.history]
+        whole = [*said, ("user", record.prompt), ("assistant", record.response)]
+        rows = list(_turns(whole))
+        return rows if objective.turns == "all" else rows[-1:]
     if isinstance(record, PreferencePair):
-        return record.prompt, record.chosen
+        return [Row(record.prompt, record.chosen)]
+    if isinstance(record, Rated):
+        return [Row(record.prompt, record.response)] if record.desirable else []
     if isinstance(record, LabelledExample):
-        return (record.text, record.label) if record.label else None
+        return [Row(record.text, record.label)] if record.label else []
+    return []
+
+
+def _turns(said: Sequence[tuple[str, str]]) -> Iterator[Row]:
+    """Yield each answer with what was said before it."""
+    for at in range(1, len(said)):
+        if (said[at - 1][0], said[at][0]) == ("user", "assistant"):
+            yield Row(said[at - 1][1], said[at][1], tuple(said[: at - 1]))
+
+
+def _pairs(record: Record) -> Sequence[AnyRow] | None:
+    if isinstance(record, PreferencePair):
+        return [Pair(record.prompt, record.chosen, record.rejected)]
+    return None
+
+
+def _verdicts(record: Record) -> Sequence[AnyRow] | None:
+    if isinstance(record, Rated):
+        return [Verdict(record.prompt, record.response, record.desirable)]
+    if isinstance(record, PreferencePair):
+        good, bad = (record.chosen, True), (record.rejected, False)
+        return [Verdict(record.prompt, *verdict) for verdict in (good, bad)]
+    if isinstance(record, Instruction) and not record.history:
+        return [Verdict(record.prompt, record.response, True)]
     return None
 
 
 def trained(job: str, stored: Mapping[str, Any], result: Mapping[str, Any]) -> AdapterTrained:
     """Return the event that announces what `job` made for the request `stored`."""
     request = AdaptationRequested.model_validate(stored, extra="ignore")
-    return AdapterTrained(
-        model=request.model,
-        job=job,
-        ref=ModelRef(
+    if result.get("whole"):
+        ref = ModelRef(name=request.model, base=result["uri"], base_digest=result["digest"])
+    else:
+        ref = ModelRef(
             name=request.model,
             base=request.base,
             base_digest=result["base_digest"],
             adapter=result["uri"],
             adapter_digest=result["digest"],
-        ),
+        )
+    return AdapterTrained(
+        model=request.model,
+        job=job,
+        ref=ref,
         datasets=request.datasets,
         recipe=request.recipe,
+        base=request.base,
         metrics=result["metrics"],
         losses=result["losses"],
         evaluation=request.evaluation,

@@ -1,4 +1,4 @@
-"""One adaptation, run as a child process: resolve the base, read the rows, train, store."""
+"""One fine-tuning, run as a child process: resolve the base, read the rows, train, store."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from imece.errors import JobError
-from imece.events import AdaptationRequested, LoraRecipe
-from imece.local import models
+from imece.events import AdaptationRequested
+from imece.local import facts, models
 from imece.runtime import datasets, runs
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs import child
 from imece.runtime.settings import Settings
 from services.adapter import core, recipe
+from services.adapter.rows import AnyRow
 from services.adapter.settings import AdapterSettings
 
 LIBRARIES = ("torch", "transformers", "peft", "safetensors")
@@ -26,64 +27,86 @@ def work(job: child.ChildJob) -> dict[str, Any]:
     settings, own = Settings(), AdapterSettings()
     request = AdaptationRequested.model_validate(job.request, extra="ignore")
     artifacts = Artifacts(settings.artifacts_url())
-    rows, left_out = _rows(artifacts, request)
     base = models.resolve(request.base, settings.cache)
-    result = _train(job, base.path, rows, request, own)
-    out = _adapter(job)
-    _describe(out, request, base, own)
-    stored = artifacts.put_folder(f"adapters/{job.id}/{job.token}", out)
+    known = _check_base(request.base, base, settings.forbidden_licenses)
+    rows, left_out = _rows(artifacts, request)
+    result = _train(job, base.path, rows, request, own, context=known.context)
+    out, whole = _out(job), _is_whole(request)
+    _describe(out, request, base, own, known)
+    stored = artifacts.put_folder(f"{'models' if whole else 'adapters'}/{job.id}/{job.token}", out)
     shutil.rmtree(out)
     return {
         "uri": stored.uri,
         "digest": stored.digest,
+        "whole": whole,
         "base_digest": f"sha256:{base.digest}",
         "metrics": _metrics(result, left_out, stored.size),
         "losses": runs.thinned(result.losses),
     }
 
 
-def _adapter(job: child.ChildJob) -> Path:
-    return job.folder / "adapter"
+def _out(job: child.ChildJob) -> Path:
+    return job.folder / "out"
 
 
-def _rows(artifacts: Artifacts, request: AdaptationRequested) -> tuple[list[recipe.Row], int]:
+def _is_whole(request: AdaptationRequested) -> bool:
+    """Tell whether a whole model comes out, not an adapter."""
+    return request.recipe.method == "full" or request.export == "merged"
+
+
+def _check_base(name: str, base: models.LocalModel, forbidden: str) -> facts.Facts:
+    known = facts.read(base)
+    facts.check_license(name, known.license, forbidden)
+    if known.causal is False:
+        raise JobError(
+            "not_causal_lm",
+            f"base {name} is a {known.architecture}, which does not continue text; choose a"
+            " causal language model",
+        )
+    return known
+
+
+def _rows(artifacts: Artifacts, request: AdaptationRequested) -> tuple[list[AnyRow], int]:
     """Return what the training rows teach, and how many teach nothing by themselves."""
-    found = [
-        core.pair(row.record)
+    records = [
+        row.record
         for ref in request.datasets
         for row in datasets.read(artifacts, ref, core.KINDS, "train")
     ]
-    rows = [recipe.Row(*pair) for pair in found if pair is not None]
+    objective = request.recipe.objective
+    rows = core.lessons(records, objective)
     if not rows:
         names = ", ".join(f"{ref.dataset} version {ref.version}" for ref in request.datasets)
         raise JobError(
             "empty_dataset",
-            f"{names}: no row of the train split is a single-turn instruction, a preference or"
-            " a labelled example",
+            f"{names}: no row of the train split teaches anything to {objective.kind}",
         )
-    return rows, len(found) - len(rows)
+    return rows, sum(not core.lessons([record], objective) for record in records)
 
 
 def _train(
     job: child.ChildJob,
     base: Path,
-    rows: Sequence[recipe.Row],
+    rows: Sequence[AnyRow],
     request: AdaptationRequested,
     own: AdapterSettings,
+    *,
+    context: int | None,
 ) -> recipe.Result:
-    assert isinstance(request.recipe, LoraRecipe)
     runs.inherit(job.checkpoints.earlier, job.checkpoints.own)
     meter = runs.Meter(request.recipe.batch_size, "rows")
     result = recipe.train(
         base,
         rows,
         request.recipe,
-        _adapter(job),
+        _out(job),
         job.checkpoints.own,
         on_progress=lambda p: job.progress(meter.progress(p.step, p.steps, p.loss, p.seconds)),
         should_stop=job.should_stop,
         checkpoint_seconds=own.checkpoint_seconds,
         dtype=own.dtype,
+        context=context,
+        merge=request.export == "merged",
     )
     if not result.finished:
         raise child.Stopped
@@ -91,16 +114,22 @@ def _train(
 
 
 def _describe(
-    out: Path, request: AdaptationRequested, base: models.LocalModel, own: AdapterSettings
+    out: Path,
+    request: AdaptationRequested,
+    base: models.LocalModel,
+    own: AdapterSettings,
+    known: facts.Facts,
 ) -> None:
-    """Say in the adapter's folder what it was made of; no path of this machine stays in it."""
+    """Say in the folder what it was made of; no path of this machine stays in it."""
     (out / "README.md").unlink(missing_ok=True)  # peft's template: empty but for our cache's path
     config = out / "adapter_config.json"
-    content = json.loads(config.read_text(encoding="utf-8"))
-    content["base_model_name_or_path"] = request.base
-    config.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
+    if config.exists():
+        content = json.loads(config.read_text(encoding="utf-8"))
+        content["base_model_name_or_path"] = request.base
+        config.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
     about = {
         "model": request.model,
+        "license": known.license,
         "base": {"uri": request.base, "digest": f"sha256:{base.digest}"},
         "datasets": [ref.model_dump(mode="json") for ref in request.datasets],
         "recipe": request.recipe.model_dump(mode="json"),

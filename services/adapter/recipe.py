@@ -1,4 +1,4 @@
-"""LoRA on instruction rows: load a base, train on the answers alone, write a peft adapter.
+"""Fine-tune a base on rows: load it, train on the answers alone, write what was learnt.
 
 The order of rows depends on (seed, epoch) and dropout on (seed, step), so a run that resumes from
 a checkpoint goes exactly the way it would have gone, and no state of a random generator is kept.
@@ -9,28 +9,36 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
+import structlog
 import torch
-from peft import LoraConfig, get_peft_model
-from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoTokenizer
 
 from imece.errors import JobError
-from imece.events.recipes import LoraRecipe
+from imece.events import AdaptationRecipe, Dpo, Kto, PromptRecipe, Sft
 from imece.runtime import checkpoints
-from services.adapter.rows import Example, Row, batches, common_prefix, encode
+from services.adapter import losses, methods
+from services.adapter.methods import Dtype
+from services.adapter.rows import (
+    AnyRow,
+    Pair,
+    Row,
+    Unit,
+    Verdict,
+    batches,
+    common_prefix,
+    encode,
+    mismatched,
+)
 
-__all__ = ["Dtype", "Progress", "Result", "Row", "pick_dtype", "train"]
+__all__ = ["Dtype", "Pair", "Progress", "Result", "Row", "Verdict", "train"]
 
-_IGNORE = -100
+log = structlog.get_logger()
 _CLIP = 1.0
-Dtype = Literal["auto", "bfloat16", "float32"]
 
 
 @dataclass(frozen=True)
@@ -59,33 +67,35 @@ class Result:
 class _Run:
     """The moving parts of one run.
 
-    The adapter computes in the base's type; its float32 masters are what the optimizer moves,
-    since steps smaller than bfloat16's rounding would be lost.
+    The model computes in the base's type; float32 masters of what it learns are what the
+    optimizer moves, since steps smaller than bfloat16's rounding would be lost.
     """
 
-    model: Any
+    reader: losses.Reader
     masters: dict[str, torch.Tensor]
     optimizer: torch.optim.AdamW
-    recipe: LoraRecipe
-    prefix: list[int]
-    pad: int
+    recipe: AdaptationRecipe
+    units: list[Unit]
+    reference: torch.Tensor | None
+    """Log-probabilities of all examples under the base, where the objective compares with it."""
     steps: int
     step: int = 0
     losses: list[float] = field(default_factory=list)
 
     def weights(self) -> dict[str, torch.nn.Parameter]:
-        return {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        named = self.reader.model.named_parameters()
+        return {n: p for n, p in named if p.requires_grad}
 
     def publish(self) -> None:
-        """Copy the masters into the adapter."""
+        """Copy the masters into the model."""
         for key, weight in self.weights().items():
             weight.data.copy_(self.masters[key])
 
 
 def train(
     base: Path,
-    rows: Sequence[Row],
-    recipe: LoraRecipe,
+    rows: Sequence[AnyRow],
+    recipe: AdaptationRecipe,
     out: Path,
     checkpoint_folder: Path,
     *,
@@ -93,22 +103,25 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     checkpoint_seconds: float = 20,
     dtype: Dtype = "auto",
+    context: int | None = None,
+    merge: bool = False,
 ) -> Result:
-    """Adapt `base` to `rows` and write the adapter to `out`, going on from a checkpoint if any.
+    """Tune `base` to `rows` and write what comes out to `out`, going on from a checkpoint if any.
 
-    Rows longer than `recipe.max_length` tokens are left out and counted, never cut.
-    Raises JobError: "no_rows", "rank_too_large", "diverged" (the loss is no number), "disk_full".
+    That is an adapter; for full fine-tuning or with `merge` it is a whole model. Rows longer than
+    `recipe.max_length` or the base's `context`, in tokens, are left out and counted, never cut.
+    Raises JobError: "no_rows", "too_few_rows", "rank_too_large", "unsupported_method",
+    "not_causal_lm", "weights_missing", "bad_chat_template", "qlora_unavailable", "disk_full" or
+    "diverged" (the loss is no number).
     """
     start = time.monotonic()
-    used = [
-        e for e in encode(AutoTokenizer.from_pretrained(base), rows) if e.size <= recipe.max_length
-    ]
-    if not used:
-        raise JobError("no_rows", f"none of {len(rows)} rows fits {recipe.max_length} tokens")
-    run, name = _prepare(base, used, recipe, dtype), _run_name(base, used, recipe, dtype)
-    resumed_from = _restore(run, checkpoints.newest(checkpoint_folder, name))
+    units, too_long = _units(base, rows, recipe, context)
+    name = _run_name(base, units, recipe, dtype)
+    found = checkpoints.newest(checkpoint_folder, name)
+    run = _prepare(base, units, recipe, dtype, found)
+    resumed_from = _restore(run, found)
     saved, finished = time.monotonic(), True
-    for batch in batches(used, recipe, skip=run.step):
+    for batch in batches([unit.size for unit in units], recipe, skip=run.step):
         if should_stop():
             _save(run, checkpoint_folder, name)
             finished = False
@@ -121,73 +134,80 @@ def train(
             saved = time.monotonic()
     if finished:
         with checkpoints.disk_full_is_named(out):
-            run.model.save_pretrained(out, safe_serialization=True)
-    too_long, seconds = len(rows) - len(used), time.monotonic() - start
-    return Result(finished, run.step, run.losses, len(used), too_long, resumed_from, seconds)
+            methods.save(run.reader.model, base, out, merge=merge)
+    seconds = time.monotonic() - start
+    return Result(finished, run.step, run.losses, len(units), too_long, resumed_from, seconds)
 
 
-def pick_dtype(wanted: Dtype, device: torch.device) -> torch.dtype:
-    """Return bfloat16 for "auto" where the hardware multiplies it natively, else float32."""
-    if wanted != "auto":
-        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    capable = torch.cpu.get_capabilities()
-    native = capable.get("avx512_bf16") or capable.get("amx_bf16") or capable.get("bf16")
-    return torch.bfloat16 if native else torch.float32
+def _units(
+    base: Path, rows: Sequence[AnyRow], recipe: AdaptationRecipe, context: int | None
+) -> tuple[list[Unit], int]:
+    """Return what fits, and how many rows do not."""
+    most = min(recipe.max_length, context or recipe.max_length)
+    if isinstance(recipe, PromptRecipe):
+        most -= recipe.virtual_tokens
+    known = encode(AutoTokenizer.from_pretrained(base), rows)
+    fitting = [unit for unit in known if unit.size <= most]
+    too_long = len(known) - len(fitting)
+    if too_long:
+        log.warning("adapter.rows_too_long", rows=too_long, of=len(known), tokens=most)
+    if not fitting:
+        raise JobError("no_rows", f"none of {len(rows)} rows fits {most} tokens")
+    if isinstance(recipe.objective, Kto):
+        if len(fitting) < 2:
+            raise JobError("too_few_rows", "kto compares rows with each other and needs two")
+        fitting = mismatched(fitting, recipe.seed)
+    return fitting, too_long
 
 
-def _prepare(base: Path, examples: Sequence[Example], recipe: LoraRecipe, dtype: Dtype) -> _Run:
+def _prepare(
+    base: Path,
+    units: list[Unit],
+    recipe: AdaptationRecipe,
+    dtype: Dtype,
+    found: checkpoints.Checkpoint | None,
+) -> _Run:
     torch.manual_seed(recipe.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # Eager attention: torch's fused backward is slower than this on short rows on a CPU.
-    plain = AutoModelForCausalLM.from_pretrained(
-        base,
-        dtype=pick_dtype(dtype, device),
-        attn_implementation="eager",
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
-    targets = _targets(plain, recipe.last_layers)
-    _check_rank(plain, targets, recipe.rank)
-    config = LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
-        target_modules=targets,
-        task_type="CAUSAL_LM",
-    )
-    model = get_peft_model(plain, config, autocast_adapter_dtype=False).to(device).train()
+    plain = methods.load(base, recipe, dtype)
+    pad = int(plain.config.pad_token_id or 0)  # never seen: masked by position, whatever the id is
+    examples = [example for unit in units for example in unit.examples]
+    prefix = common_prefix(examples)
+    shortest = sorted(examples, key=lambda example: example.size)[:2]
+    fast = losses.reads_fast(plain, pad, shortest, prefix)
+    reference = None
+    if not isinstance(recipe.objective, Sft):
+        reader = losses.Reader(plain.eval(), prefix, pad, fast)
+        reference = _reference(reader, units, recipe.batch_size, found)
+    model = methods.adapt(plain, recipe)
+    fast = fast and not isinstance(recipe, PromptRecipe)  # its tokens come in by peft's forward
     masters = {
         n: p.detach().float().clone() for n, p in model.named_parameters() if p.requires_grad
     }
+    model.to(plain.device)
     optimizer = torch.optim.AdamW(list(masters.values()), lr=recipe.learning_rate, weight_decay=0.0)
-    steps = recipe.epochs * math.ceil(len(examples) / recipe.batch_size)
-    pad = plain.config.pad_token_id or 0  # never seen: masked by position, whatever the id is
-    return _Run(model, masters, optimizer, recipe, common_prefix(examples), int(pad), steps)
+    steps = recipe.epochs * math.ceil(len(units) / recipe.batch_size)
+    reader = losses.Reader(model, prefix if fast else [], pad, fast)
+    return _Run(reader, masters, optimizer, recipe, units, reference, steps)
 
 
-def _targets(model: Any, last_layers: int | None) -> list[str]:
-    """Name every linear module but the output head; a block is the first number in a name."""
-    head = model.get_output_embeddings()
-    modules = model.named_modules()
-    linear = [n for n, m in modules if isinstance(m, torch.nn.Linear) and m is not head]
-    blocks = [int(m[1]) if (m := re.search(r"\.(\d+)\.", name)) else 0 for name in linear]
-    first = max(blocks) + 1 - last_layers if last_layers else 0
-    return [name for name, block in zip(linear, blocks, strict=True) if block >= first]
+@torch.no_grad()
+def _reference(
+    reader: losses.Reader, units: Sequence[Unit], size: int, found: checkpoints.Checkpoint | None
+) -> torch.Tensor:
+    """Return what the base makes of each unit's examples; a checkpoint holds it already."""
+    device = reader.model.device
+    if found is not None:
+        return torch.from_numpy(found.tensors["reference"].copy()).to(device)
+    examples = [example for unit in units for example in unit.examples]
+    order = sorted(range(len(examples)), key=lambda i: examples[i].size)
+    known = torch.zeros(len(examples), device=device)
+    for at in range(0, len(order), size):
+        chosen = order[at : at + size]
+        known[chosen] = reader.sequences([examples[i] for i in chosen])
+    return known.reshape(len(units), -1)
 
 
-def _check_rank(model: Any, targets: Sequence[str], rank: int) -> None:
-    """Refuse a rank that a matrix cannot have: it would train more than the matrix itself holds."""
-    sides = [min(model.get_submodule(name).weight.shape) for name in targets]
-    if rank > min(sides):
-        raise JobError(
-            "rank_too_large",
-            f"rank {rank} exceeds the smallest matrix of the base, {min(sides)}: lower the rank",
-        )
-
-
-def _train_step(run: _Run, batch: Sequence[Example]) -> None:
+def _train_step(run: _Run, batch: Sequence[int]) -> None:
     recipe = run.recipe
     torch.manual_seed(recipe.seed * 1_000_003 + run.step)
     for group in run.optimizer.param_groups:
@@ -216,38 +236,26 @@ def _schedule(step: int, steps: int, warmup: float) -> float:
     return (step + 1) / rise if step < rise else (steps - step) / max(1, steps - rise)
 
 
-def _loss(run: _Run, batch: Sequence[Example]) -> torch.Tensor:
-    """Mean cross-entropy of the completion tokens; logits are made at those positions only."""
-    device = run.model.device
-    shared = len(run.prefix)
-    rows = [e.prompt[shared:] + e.completion for e in batch]
-    width = max(map(len, rows))
-    ids = torch.tensor([r + [run.pad] * (width - len(r)) for r in rows], device=device)
-    labels = torch.full_like(ids, _IGNORE)
-    mask = torch.zeros(len(rows), shared + width, dtype=torch.long, device=device)
-    for i, (row, example) in enumerate(zip(rows, batch, strict=True)):
-        answer_at = len(row) - len(example.completion)
-        labels[i, answer_at : len(row)] = ids[i, answer_at : len(row)]
-        mask[i, : shared + len(row)] = 1
-    cache = None
-    model = run.model.get_base_model()
-    body, head = model.get_decoder(), model.get_output_embeddings()
-    if shared:
-        prefix = torch.tensor([run.prefix], device=device)
-        cache = body(
-            input_ids=prefix, use_cache=True, past_key_values=DynamicCache()
-        ).past_key_values
-        cache.batch_repeat_interleave(len(rows))
-    hidden = body(
-        input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=cache is not None
-    ).last_hidden_state
-    wanted = labels[:, 1:] != _IGNORE
-    logits = head(hidden[:, :-1][wanted]).float()
-    return cross_entropy(logits, labels[:, 1:][wanted])
+def _loss(run: _Run, batch: Sequence[int]) -> torch.Tensor:
+    """Return the objective's loss over the units at the places `batch`."""
+    units, objective = [run.units[i] for i in batch], run.recipe.objective
+    if run.reference is None:
+        return run.reader.tokens([unit.examples[0] for unit in units])[0].mean()
+    reference = run.reference[list(batch)]
+    first, second = ([unit.examples[i] for unit in units] for i in (0, 1))
+    if isinstance(objective, Dpo):
+        policy = run.reader.sequences([*first, *second]).reshape(2, -1).T
+        return losses.dpo(policy, reference, objective)
+    assert isinstance(objective, Kto)
+    with torch.no_grad():
+        drifted = run.reader.sequences(second)
+    policy = torch.stack([run.reader.sequences(first), drifted], dim=1)
+    desirable = torch.tensor([unit.desirable for unit in units], device=policy.device)
+    return losses.kto(policy, reference, desirable, objective)
 
 
-def _run_name(base: Path, examples: Sequence[Example], recipe: LoraRecipe, dtype: Dtype) -> str:
-    rows = [asdict(example) for example in examples]
+def _run_name(base: Path, units: Sequence[Unit], recipe: AdaptationRecipe, dtype: Dtype) -> str:
+    rows = [asdict(unit) for unit in units]
     settings = [recipe.model_dump(mode="json"), dtype]
     config = (base / "config.json").read_text(encoding="utf-8")
     return hashlib.sha256(json.dumps([rows, settings, config]).encode()).hexdigest()
@@ -259,6 +267,8 @@ def _save(run: _Run, folder: Path, name: str) -> None:
         tensors[f"weight/{key}"] = master.cpu().numpy()
         for part, value in run.optimizer.state[master].items():
             tensors[f"{part}/{key}"] = value.cpu().numpy()
+    if run.reference is not None:
+        tensors["reference"] = run.reference.cpu().numpy()
     checkpoints.save(folder, run.step, name, tensors, {"losses": run.losses})
 
 

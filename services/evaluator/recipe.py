@@ -101,7 +101,8 @@ def _adapted(base: Any, adapter: Path | None) -> Iterator[Any]:
     try:
         yield wrapped.eval()
     finally:
-        wrapped.unload()
+        if hasattr(wrapped.base_model, "unload"):  # learned tokens change no module
+            wrapped.unload()
 
 
 def _fast_dtype(device: torch.device) -> torch.dtype:

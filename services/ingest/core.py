@@ -122,6 +122,8 @@ def subject(record: Mapping[str, Any]) -> tuple[str, str]:
             return record["text"], record["label"]
         case "preference":
             return record["prompt"], f"{record['chosen']}\x1f{record['rejected']}"
+        case "rated":
+            return record["prompt"], f"{record['response']}\x1f{record['desirable']}"
         case "evaluation-case":
             rest = {name: record[name] for name in ("expected", "slice", "guard", "free_form")}
             return record["prompt"], canonical(rest)

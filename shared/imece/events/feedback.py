@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AwareDatetime, Field, model_validator
 
 from imece.events.base import Count, Event, Name, Part, ShortText, Text, Topic
-from imece.events.records import Instruction, PreferencePair
+from imece.events.records import Instruction, PreferencePair, Rated
 
 
 class Thumb(Part):
@@ -127,7 +127,7 @@ class FeedbackDecided(Event):
     """Later versions replace earlier ones, when quarantine resolves."""
     policy: Name
     record_set: Name
-    row: Annotated[Instruction | PreferencePair, Field(discriminator="kind")] | None = None
+    row: Annotated[Instruction | PreferencePair | Rated, Field(discriminator="kind")] | None = None
 
     @model_validator(mode="after")
     def _only_accepted_train(self) -> FeedbackDecided:

@@ -62,6 +62,15 @@ TextMetric = Literal[
 _NEW = {"exclude_if": lambda value: not value or value == "generation"}  # rows keep their ids
 
 
+class Rated(Part):
+    """One response to a prompt, and whether it is wanted."""
+
+    kind: Literal["rated"] = "rated"
+    prompt: Text
+    response: Text
+    desirable: bool
+
+
 class EvaluationCase(Part):
     """A question with its right answers; `guard` marks a probe that must not break.
 
@@ -100,7 +109,7 @@ class EvaluationCase(Part):
 
 
 Record = Annotated[
-    Document | Instruction | LabelledExample | PreferencePair | EvaluationCase,
+    Document | Instruction | LabelledExample | PreferencePair | Rated | EvaluationCase,
     Field(discriminator="kind"),
 ]
 

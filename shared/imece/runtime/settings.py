@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     """``s3://bucket/prefix`` or a folder; without it ``<home>/artifacts``."""
     http: str = "127.0.0.1:0"
     """Address for /livez, /readyz and /metrics; port 0 picks a free one (see `imece status`)."""
+    forbidden_licenses: str = ""
+    """Licences whose base models no job may use, comma-separated: ``cc-by-nc-*,unknown``."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     def database_url(self, service: str) -> str:

