@@ -30,6 +30,8 @@ def build(settings: Settings, publish: Publish, own: TrainerSettings | None = No
         results=results,
         lease_seconds=own.lease_seconds,
         max_attempts=own.max_attempts,
+        start_seconds=own.start_seconds,
+        silence_seconds=own.silence_seconds,
         env=child_environment(settings, own),
     )
     return Service("trainer", subscriptions(jobs), (jobs.run,), (database,))

@@ -67,6 +67,7 @@ def _train(
         checkpoints=job.checkpoints.own,
         checkpoint_seconds=TrainerSettings().checkpoint_seconds,
         on_progress=lambda p: job.progress(meter.progress(p.step, p.steps, p.loss, p.seconds)),
+        split=job.split,
         should_stop=job.should_stop,
     )
     result = recipe.train(texts, validation, wanted, _model(job), around)

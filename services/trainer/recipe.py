@@ -60,6 +60,8 @@ class Around:
     """Holds the packed tokens meanwhile."""
     checkpoints: Path
     checkpoint_seconds: float = 20
+    split: int = 1
+    """Into how many parts a batch is cut to need less memory; the step stays the same."""
     on_progress: Callable[[Progress], None] = lambda _: None
     should_stop: Callable[[], bool] = lambda: False
 
@@ -93,6 +95,12 @@ def train(
             "too_little_text",
             f"{len(texts)} texts make {len(packed)} tokens; one window of {recipe.context} needs"
             " one more than that: add text or lower the context",
+        )
+    if around.split > recipe.batch_size:
+        raise JobError(
+            "out_of_memory",
+            f"one row of {recipe.context} tokens is too much for the memory: lower the context or"
+            " the size of the model",
         )
     run = _prepare(recipe, tokenizer.get_vocab_size(), end_id(tokenizer))
     name = _run_name(tokenizer, packed, recipe)
@@ -152,7 +160,8 @@ def _loop(run: _Run, packed: Tokens, name: str, around: Around, start: float) ->
         if around.should_stop():
             _save(run, around.checkpoints, name)
             return False
-        _train_step(run, _take(packed, windows, run.recipe.context, run.model.device))
+        rows = _take(packed, windows, run.recipe.context, run.model.device)
+        _train_step(run, rows, around.split)
         now = time.monotonic()
         around.on_progress(Progress(run.step, run.recipe.steps, run.losses[-1], now - start))
         if now - saved >= around.checkpoint_seconds and run.step < run.recipe.steps:
@@ -168,16 +177,18 @@ def _take(packed: Tokens, windows: Tokens, context: int, device: torch.device) -
     return torch.from_numpy(rows).to(device)
 
 
-def _train_step(run: _Run, rows: torch.Tensor) -> None:
+def _train_step(run: _Run, rows: torch.Tensor, split: int = 1) -> None:
     recipe = run.recipe
     for group in run.optimizer.param_groups:
         group["lr"] = recipe.learning_rate * _schedule(run.step, recipe.steps, recipe.warmup)
-    loss = _loss(run.model, rows)
-    value = loss.item()
+    run.optimizer.zero_grad(set_to_none=True)
+    value = 0.0
+    for part in rows.chunk(split):
+        loss = _loss(run.model, part) * (len(part) / len(rows))
+        loss.backward()  # type: ignore[no-untyped-call]
+        value += loss.item()
     if not math.isfinite(value):
         raise JobError("diverged", f"the loss is {value} at step {run.step + 1}: lower the rate")
-    run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), _CLIP)
     run.optimizer.step()
     run.step += 1

@@ -18,3 +18,7 @@ class TrainerSettings(BaseSettings):
     lease_seconds: Annotated[float, Field(gt=0)] = 30
     """A job whose runner is silent for so long is taken over."""
     max_attempts: Annotated[int, Field(ge=1)] = 5
+    start_seconds: Annotated[float, Field(gt=0)] | None = None
+    """A job that no attempt began within so long fails; without it jobs wait for ever."""
+    silence_seconds: Annotated[float, Field(gt=0)] | None = 1800
+    """A child without progress or a log line for so long hangs: it is killed and tried again."""

@@ -68,6 +68,17 @@ def _disk_full(job: ChildJob) -> None:
     raise OSError(errno.ENOSPC, "No space left on device", "checkpoints/x")
 
 
+def _small_memory(job: ChildJob) -> None:
+    """Run out of memory until a batch is cut into four."""
+    if job.split < 4:
+        raise MemoryError(f"a batch cut into {job.split} does not fit")
+
+
+def _hang(job: ChildJob) -> None:
+    if job.token == 1:
+        time.sleep(600)
+
+
 def _bad_result(job: ChildJob) -> None:
     job.request["steps"] = 0
 
@@ -79,6 +90,8 @@ MODES = {
     "crash": _crash,
     "disk-full": _disk_full,
     "bad-result": _bad_result,
+    "small-memory": _small_memory,
+    "hang": _hang,
 }
 
 if __name__ == "__main__":

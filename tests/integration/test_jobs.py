@@ -312,6 +312,36 @@ async def test_a_job_that_takes_too_long_is_killed_and_says_so(bench: Bench) -> 
     assert (job.state, job.failure.reason, job.token) == ("failed", "timed_out", 1)
 
 
+async def test_a_job_out_of_memory_is_tried_again_with_smaller_parts(bench: Bench) -> None:
+    jobs = bench.jobs()
+    await bench.submit(jobs, "j", mode="small-memory")
+    async with running(jobs):
+        job = await bench.over("j")
+    assert (job.state, job.token, job.request["split"]) == ("succeeded", 3, 4)
+
+
+async def test_a_child_without_a_sign_of_life_is_killed_and_tried_again(bench: Bench) -> None:
+    jobs = bench.jobs(silence_seconds=3)
+    await bench.submit(jobs, "j", mode="hang")
+    async with running(jobs):
+        waiting = await bench.state("j", "retry-wait")
+        job = await bench.over("j")
+    assert waiting.failure is not None
+    assert waiting.failure.reason == "stalled"
+    assert (job.state, job.token) == ("succeeded", 2)
+
+
+async def test_a_job_that_nobody_begins_in_time_fails(bench: Bench) -> None:
+    jobs = bench.jobs(start_seconds=0.01)
+    await bench.submit(jobs, "j")
+    await asyncio.sleep(0.05)
+    await jobs.announce()
+    job = await bench.get("j")
+    assert job.failure is not None
+    assert (job.state, job.failure.reason) == ("failed", "start_timed_out")
+    assert bench.recorder.states("j") == ["queued", "failed"]
+
+
 async def test_the_most_urgent_job_runs_first(bench: Bench) -> None:
     jobs = bench.jobs()
     for job, priority in (("late", -1), ("normal", 0), ("urgent", 7)):

@@ -176,3 +176,35 @@ def test_counts_are_by_state(database: Database) -> None:
     submit(database, "b")
     taken(database, 1)
     assert database.transact(store.counts) == {"queued": 1, "running": 1}
+
+
+def test_jobs_that_are_claimed_before_are_counted(database: Database) -> None:
+    for name, now, priority in (("a", 1, 0), ("b", 2, 0), ("c", 3, 5), ("d", 4, -1)):
+        submit(database, name, now, priority=priority)
+    jobs = [submit(database, name) for name in "abcd"]  # the first write of an id wins
+    assert [database.transact(store.ahead, job) for job in jobs] == [1, 2, 0, 3]
+    taken(database, 5)
+    assert [database.transact(store.ahead, job) for job in jobs] == [0, 1, 0, 2]
+
+
+def test_only_jobs_that_never_began_expire(database: Database) -> None:
+    policy = RetryPolicy(start_seconds=60)
+    submit(database, "began", 0)
+    taken(database, 1)
+    submit(database, "late", 1)
+    submit(database, "fresh", 50)
+    assert [job.id for job in database.transact(store.expire, "a", 100, policy)] == ["late"]
+    late = database.transact(store.get, "late")
+    assert late is not None
+    assert (late.state, late.version) == ("failed", 2)
+    assert database.transact(store.expire, "a", 100, policy) == []
+    assert database.transact(store.expire, "a", 1e9, POLICY) == []
+
+
+def test_a_batch_is_cut_smaller_after_each_want_of_memory(database: Database) -> None:
+    short = Failed(Failure(reason="out_of_memory", message="no memory"), retry=True)
+    submit(database, "j")
+    for now, split in ((1, 2), (100, 4)):
+        ended = database.transact(store.finish, taken(database, now), short, now, POLICY)
+        assert ended is not None
+        assert ended.request == {"ad": "ıİ", "split": split}

@@ -1,17 +1,24 @@
-"""`imece jobs`: list, watch and cancel training, adaptation and evaluation jobs."""
+"""`imece jobs`: list, watch, explain and cancel training, adaptation and evaluation jobs."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import MetaData
 
 from imece.cli.common import AsJson, Where, events_of, show, where
 from imece.cli.errors import handle_errors
 from imece.client import Client
 from imece.errors import RejectedError
 from imece.events import JobCancelRequested, JobState
+from imece.runtime.database import Database
+from imece.runtime.jobs import store
+from imece.runtime.jobs.describe import details
+from imece.runtime.jobs.files import LOG
 
 app = typer.Typer(no_args_is_help=True, help="Jobs of trainer, adapter and evaluator.")
 ENDED = ("succeeded", "failed", "cancelled")
@@ -40,6 +47,37 @@ def cancel(
     """Ask for JOB to stop; it keeps its checkpoint."""
     asyncio.run(_cancel(where(), job, by))
     typer.echo(f"asked to cancel {job}; see `imece jobs watch {job}`")
+
+
+@app.command()
+@handle_errors()
+def describe(job: str, as_json: AsJson = False) -> None:
+    """Say why JOB waits, or who runs it; reads the database of its service."""
+    facts = asyncio.run(_described(where(), job))
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        show([{"fact": name, "value": value} for name, value in facts.items()], as_json)
+
+
+@app.command()
+@handle_errors()
+def logs(
+    job: str,
+    attempt: Annotated[int | None, typer.Option(help="Which one; else the newest.")] = None,
+) -> None:
+    """Print what an attempt at JOB wrote; each attempt has a log of its own."""
+    at = where()
+    state = asyncio.run(_known(at, job))
+    folder = at.settings.home / "jobs" / state.service / job
+    path = folder / str(attempt or state.attempt) / LOG
+    if not path.exists():
+        kept = sorted(int(found.parent.name) for found in folder.glob(f"*/{LOG}"))
+        told = ", ".join(map(str, kept)) or "none"
+        raise RejectedError(
+            "no_log", f"there is no {path}; attempts with a log in this IMECE_HOME: {told}"
+        )
+    typer.echo(path.read_text(encoding="utf-8", errors="replace"), nl=False)
 
 
 async def newest(at: Where) -> dict[str, JobState]:
@@ -72,6 +110,17 @@ async def _known(at: Where, job: str) -> JobState:
     if state is None:
         raise RejectedError("unknown_job", f"there is no job {job!r}; see `imece jobs ls`")
     return state
+
+
+async def _described(at: Where, job: str) -> dict[str, Any]:
+    service = (await _known(at, job)).service
+    metadata = MetaData()
+    store.define(metadata)
+    async with Database(at.settings.database_url(service), metadata, service) as database:
+        found = await database.run(store.get, job)
+        if found is None:
+            raise RejectedError("unknown_job", f"the database of {service} has no job {job!r}")
+        return details(found, await database.run(store.ahead, found), time.time())
 
 
 async def _watch(at: Where, job: str) -> str:

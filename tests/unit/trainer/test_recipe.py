@@ -79,3 +79,21 @@ def test_a_run_without_unseen_text_has_no_validation_loss(tmp_path: Path) -> Non
     wanted = PretrainingRecipe(**{**TINY, "steps": 1})
     result = recipe.train(TEXTS, [], wanted, tmp_path / "model", around)
     assert (result.validation_loss, result.bits_per_byte) == (None, None)
+
+
+@pytest.mark.parametrize("split", [2, 3, 4])
+def test_a_batch_that_is_cut_makes_the_same_step(tmp_path: Path, split: int) -> None:
+    wanted = PretrainingRecipe(**{**TINY, "steps": 6, "batch_size": 4})
+    curves = []
+    for parts in (1, split):
+        around = recipe.Around(tmp_path / f"w{parts}", tmp_path / f"c{parts}", split=parts)
+        curves.append(recipe.train(TEXTS, [], wanted, tmp_path / f"m{parts}", around).losses)
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+
+
+def test_a_row_that_does_not_fit_alone_is_not_tried_again(tmp_path: Path) -> None:
+    around = recipe.Around(tmp_path / "work", tmp_path / "checkpoints", split=32)
+    wanted = PretrainingRecipe(**{**TINY, "batch_size": 16})
+    with pytest.raises(JobError, match="lower the context") as raised:
+        recipe.train(TEXTS, [], wanted, tmp_path / "model", around)
+    assert (raised.value.reason, raised.value.retry) == ("out_of_memory", False)

@@ -20,7 +20,7 @@ from imece.runtime.jobs.model import Failed, Job, Outcome, RetryPolicy, Succeede
 from imece.runtime.jobs.outcome import decide, failed
 
 log = structlog.get_logger()
-Why = Literal["cancelled", "released", "timed_out", "fenced"]
+Why = Literal["cancelled", "released", "timed_out", "silent", "fenced"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class Limits:
     cancel_grace: float = 3
     stop_grace: float = 10
     progress_every: float = 3
+    silence: float | None = None
+    """A child that neither reports progress nor logs for so long hangs; None: it may."""
 
     @property
     def beat(self) -> float:
@@ -91,6 +93,8 @@ class Attempt:
                 return "released"
             if self.job.spent_seconds + time.monotonic() - self._began > self.job.timeout_seconds:
                 return "timed_out"
+            if self._limits.silence is not None and child.quiet_seconds() > self._limits.silence:
+                return "silent"
             if self.hurry.is_set() or time.monotonic() - self._renewed >= self._limits.beat:
                 self.hurry.clear()
                 if (why := await self._beat(child)) is not None:
@@ -149,6 +153,9 @@ class Attempt:
         if why == "timed_out":
             limit = self.job.timeout_seconds
             return failed("timed_out", f"the job ran longer than {limit} s", retry=False)
+        if why == "silent":
+            message = f"neither progress nor a log line for {self._limits.silence:g} s"
+            return failed("stalled", message, retry=True)
         if why == "released" and code != 0:
             return "released"
         decided = await asyncio.to_thread(decide, child.folder, self.job.token, code or 0)

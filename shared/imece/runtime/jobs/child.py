@@ -20,6 +20,7 @@ from imece.errors import ConfigError, JobError, RejectedError, UnavailableError
 from imece.events import Progress
 from imece.runtime.checkpoints import Checkpoints
 from imece.runtime.jobs import files
+from imece.runtime.jobs.model import SPLIT
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
@@ -43,6 +44,11 @@ class ChildJob:
         """Report how far the work is; the runner announces the newest every few seconds."""
         content = progress.model_dump(mode="json")
         files.write_json(self.folder / files.PROGRESS, content, durable=False)
+
+    @property
+    def split(self) -> int:
+        """Into how many parts to cut each batch: doubled after each want of memory."""
+        return int(self.request.get(SPLIT, 1))
 
     def should_stop(self) -> bool:
         """Tell whether to checkpoint and stop now; once true, a returned result is not taken.
@@ -109,6 +115,13 @@ def _fail(folder: Path, error: Exception) -> int:
     return files.BAD_CONFIG if isinstance(error, ConfigError) else 1
 
 
+def _wants_memory(error: Exception) -> bool:
+    """Tell want of memory, which torch names on a GPU and only words on a CPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
 def named(error: Exception) -> tuple[str, bool]:
     """Return the reason code of an error and whether another attempt can help."""
     if isinstance(error, JobError):
@@ -117,7 +130,7 @@ def named(error: Exception) -> tuple[str, bool]:
         return error.reason, False
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "disk_full", True
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if _wants_memory(error):
         return "out_of_memory", True
     table = ((ConfigError, "bad_config", False), (UnavailableError, "unavailable", True))
     for kind, reason, retry in (*table, (ImportError, "import_failed", False)):

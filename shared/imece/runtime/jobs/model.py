@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from imece.events import Failure, Progress, State
 
+SPLIT = "split"
+"""Key of a stored request: into how many parts each batch is to be cut. No event has it."""
 TERMINAL: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 _SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
@@ -87,6 +89,8 @@ class RetryPolicy:
     """Attempts that may vanish with their machine (the lease lapsed)."""
     first_delay: float = 5.0
     longest_delay: float = 600.0
+    start_seconds: float | None = None
+    """A job that no attempt began within so long fails; None waits for ever."""
 
     def delay(self, failures: int) -> float:
         """Return the seconds to wait after the `failures`-th failure."""

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +29,8 @@ class Child:
         self.folder = folder
         self.process = process
         self._seen = 0
+        self._signs: tuple[int, int] = (0, 0)
+        self._alive = time.monotonic()
 
     def exit_code(self) -> int | None:
         """Return the exit code, negative for a signal, None while it runs."""
@@ -45,6 +48,13 @@ class Child:
         self.process.wait()
         if self.process.stdin:
             self.process.stdin.close()
+
+    def quiet_seconds(self) -> float:
+        """Return for how long it has neither reported progress nor logged."""
+        signs = _changed_at(self.folder / files.PROGRESS), _changed_at(self.folder / files.LOG)
+        if signs != self._signs:
+            self._signs, self._alive = signs, time.monotonic()
+        return time.monotonic() - self._alive
 
     def new_progress(self) -> Progress | None:
         """Return the progress the child reported since the last call, None without any."""
@@ -79,6 +89,13 @@ def drop_checkpoints(folder: Path, job_id: str) -> None:
     """Remove all checkpoints of a job that succeeded; logs, requests and results stay."""
     for path in (folder / job_id).glob(f"*/{files.CHECKPOINTS}"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _earlier(attempt: Path) -> list[Path]:

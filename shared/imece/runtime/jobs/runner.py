@@ -41,6 +41,8 @@ class Jobs:
         lease_seconds: float = 30,
         max_attempts: int = 5,
         retry_seconds: float = 5,
+        start_seconds: float | None = None,
+        silence_seconds: float | None = None,
         slots: int = 1,
         poll_seconds: float = 1,
         env: Mapping[str, str] | None = None,
@@ -48,7 +50,9 @@ class Jobs:
         """Remember how to run; nothing starts before `run`.
 
         `module` is run as ``python -m``; `folder` holds the attempts and has to be shared by all
-        runners for a job to resume on another machine. `results` and `failures` are pure: they may
+        runners for a job to resume on another machine. A job that no attempt began within
+        `start_seconds` fails; a child without a sign of life for `silence_seconds` is killed and
+        tried again. `results` and `failures` are pure: they may
         be asked again for the same job and have to give the same events.
         """
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
@@ -57,8 +61,10 @@ class Jobs:
         self._service = service
         self._slots = slots
         self._poll = poll_seconds
-        self._policy = RetryPolicy(max_attempts=max_attempts, first_delay=retry_seconds)
-        self._limits = Limits(lease=lease_seconds)
+        self._policy = RetryPolicy(
+            max_attempts=max_attempts, first_delay=retry_seconds, start_seconds=start_seconds
+        )
+        self._limits = Limits(lease=lease_seconds, silence=silence_seconds)
         self._module, self._folder, self._env = module, folder, dict(env or {})
         self._announcer = Announcer(service, kind, results, failures)
         self._claimable = asyncio.Event()
@@ -133,6 +139,7 @@ class Jobs:
 
     async def announce(self) -> None:
         """Publish every change that was not published yet, oldest first, each job in order."""
+        await self._database.run(store.expire, self.owner, time.time(), self._policy)
         patience = min(5.0, self._limits.lease)
         waiting = await self._database.run(store.unannounced, self.owner, time.time(), patience)
         for job in waiting:

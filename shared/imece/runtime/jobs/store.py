@@ -1,4 +1,4 @@
-"""The job table and all its SQL, the same on SQLite and PostgreSQL.
+"""All SQL of the job table, the same on SQLite and PostgreSQL.
 
 Every write of a running attempt names its fencing token, so a stale one touches no row.
 """
@@ -6,19 +6,11 @@ Every write of a running attempt names its fencing token, so a stale one touches
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any, cast
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
-    Float,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
     and_,
     func,
     or_,
@@ -28,41 +20,21 @@ from sqlalchemy import (
 
 from imece.events import Failure, Progress, State
 from imece.runtime.database import insert_new
-from imece.runtime.jobs.model import TERMINAL, Job, JobRequest, Outcome, RetryPolicy, Succeeded
-
-JOB = Table(
-    "job",
-    MetaData(),
-    Column("id", String(200), primary_key=True),
-    Column("model", String(200), nullable=False),
-    Column("request", Text, nullable=False),
-    Column("priority", Integer, nullable=False),
-    Column("timeout_seconds", Integer, nullable=False),
-    Column("traceparent", String(200)),
-    Column("state", String(20), nullable=False, index=True),
-    Column("version", Integer, nullable=False),
-    Column("announced", Integer, nullable=False),
-    Column("token", Integer, nullable=False),
-    Column("owner", String(200)),
-    Column("lease_until", Float, nullable=False),
-    Column("next_attempt_at", Float, nullable=False),
-    Column("failures", Integer, nullable=False),
-    Column("losses", Integer, nullable=False),
-    Column("spent_seconds", Float, nullable=False),
-    Column("progress", Text),
-    Column("result", Text),
-    Column("failure", Text),
-    Column("submitted_at", Float, nullable=False),
-    Column("changed_at", Float, nullable=False),
-    Column("changed_by", String(200), nullable=False),
+from imece.runtime.jobs.model import (
+    SPLIT,
+    TERMINAL,
+    Job,
+    JobRequest,
+    Outcome,
+    RetryPolicy,
+    Succeeded,
 )
+from imece.runtime.jobs.table import JOB, define, job_of
+
+__all__ = ["JOB", "define"]
+
 _C = JOB.c
 _LIVE = ("running", "cancelling")
-
-
-def define(metadata: MetaData) -> Table:
-    """Add the job table to a service's tables."""
-    return JOB.to_metadata(metadata)
 
 
 def submit(
@@ -98,7 +70,7 @@ def submit(
 def get(connection: Connection, job_id: str) -> Job | None:
     """Return one job, None when there is none of that id."""
     row = connection.execute(select(JOB).where(_C.id == job_id)).mappings().first()
-    return _job(row) if row else None
+    return job_of(row) if row else None
 
 
 def counts(connection: Connection) -> dict[str, int]:
@@ -176,10 +148,35 @@ def finish(
     held = connection.execute(select(JOB).where(_held(job)).with_for_update()).mappings().first()
     if held is None:
         return None
-    row = _job(held)
+    row = job_of(held)
     values = _ending(row, outcome, now, policy)
     _change(connection, row, job.owner or "", now, owner=None, lease_until=0.0, **values)
     return get(connection, job.id)
+
+
+def expire(connection: Connection, by: str, now: float, policy: RetryPolicy) -> list[Job]:
+    """Fail the jobs that no attempt began in time; return them as they were."""
+    if policy.start_seconds is None:
+        return []
+    late = and_(_C.state == "queued", _C.token == 0, _C.submitted_at < now - policy.start_seconds)
+    statement = select(JOB).where(late).with_for_update(skip_locked=True)
+    found = [job_of(row) for row in connection.execute(statement).mappings()]
+    for job in found:
+        message = f"no attempt began within {policy.start_seconds:g} s: add runners, or wait longer"
+        failure = Failure(reason="start_timed_out", message=message)
+        _change(connection, job, by, now, state="failed", failure=failure)
+    return found
+
+
+def ahead(connection: Connection, job: Job) -> int:
+    """Return how many of the jobs that wait now will be claimed before this one."""
+    earlier = or_(
+        _C.submitted_at < job.submitted_at,
+        and_(_C.submitted_at == job.submitted_at, _C.id < job.id),
+    )
+    first = or_(_C.priority > job.priority, and_(_C.priority == job.priority, earlier))
+    waiting = _C.state.in_(("queued", "retry-wait"))
+    return connection.execute(select(func.count()).where(waiting, first)).scalar_one()
 
 
 def cancel(connection: Connection, job_id: str, by: str, now: float) -> Job | None:
@@ -191,7 +188,7 @@ def cancel(connection: Connection, job_id: str, by: str, now: float) -> Job | No
     row = connection.execute(statement).mappings().first()
     if row is None:
         return None
-    job = _job(row)
+    job = job_of(row)
     if job.state == "running":
         _change(connection, job, by, now, state="cancelling")
     elif job.state in ("queued", "retry-wait"):
@@ -204,7 +201,7 @@ def unannounced(connection: Connection, by: str, now: float, patience: float) ->
     mine = or_(_C.changed_by == by, _C.changed_at <= now - patience)
     waiting = and_(_C.version > _C.announced, mine)
     statement = select(JOB).where(waiting).order_by(_C.changed_at, _C.id).limit(200)
-    return [_job(row) for row in connection.execute(statement).mappings()]
+    return [job_of(row) for row in connection.execute(statement).mappings()]
 
 
 def mark_announced(connection: Connection, job: Job) -> None:
@@ -230,7 +227,7 @@ def _candidate(connection: Connection, now: float) -> Job | None:
         .with_for_update(skip_locked=True)
     )
     row = connection.execute(statement).mappings().first()
-    return _job(row) if row else None
+    return job_of(row) if row else None
 
 
 def _held(job: Job) -> ColumnElement[bool]:
@@ -248,6 +245,9 @@ def _ending(job: Job, outcome: Outcome, now: float, policy: RetryPolicy) -> dict
     again = outcome.retry and failures < policy.max_attempts
     values: dict[str, Any] = {"failures": failures, "failure": outcome.failure}
     if again:
+        if outcome.failure.reason == "out_of_memory":
+            # Smaller micro-batches, the same effective batch.
+            values["request"] = {**job.request, SPLIT: 2 * job.request.get(SPLIT, 1)}
         return values | {"state": "retry-wait", "next_attempt_at": now + policy.delay(failures)}
     return values | {"state": "failed"}
 
@@ -256,23 +256,11 @@ def _change(connection: Connection, job: Job, by: str, now: float, **values: Any
     """Write a new version of a row that this transaction has read and locked."""
     if isinstance(failure := values.get("failure"), Failure):
         values["failure"] = failure.model_dump_json()
-    if (result := values.get("result")) is not None:
-        values["result"] = json.dumps(result, allow_nan=False)
+    for name in ("request", "result"):
+        if values.get(name) is not None:
+            values[name] = json.dumps(values[name], allow_nan=False)
     values |= {"version": job.version + 1, "changed_at": now, "changed_by": by}
     connection.execute(update(JOB).where(_C.id == job.id).values(values))
-
-
-def _job(row: Any) -> Job:
-    values = {name: value for name, value in row.items() if name != "changed_by"}
-    for name in ("request", "result"):
-        values[name] = None if values[name] is None else json.loads(values[name])
-    progress, failure = values.pop("progress"), values.pop("failure")
-    job = Job(**values, progress=None, failure=None)
-    return replace(
-        job,
-        progress=Progress.model_validate_json(progress) if progress else None,
-        failure=Failure.model_validate_json(failure) if failure else None,
-    )
 
 
 def is_over(job: Job) -> bool:
