@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ class Policy(_Strict):
     """What a promotion takes."""
 
     name: str
+    max_unscored: Share = 0.01
+    """So many items may lack an answer, of either model; no probe may."""
     guard: GuardPolicy
     superiority: SuperiorityPolicy
 
@@ -94,7 +97,9 @@ def decide(
     policy: Policy,
 ) -> tuple[Verdict, tuple[Check, ...]]:
     """Return the verdict and all checks; `asked` is how many judgements were requested."""
-    checks = [_complete(candidate, baseline), *_guards(candidate, baseline, policy.guard)]
+    checks = [_complete(candidate, baseline)]
+    checks += _unscored(candidate, baseline, policy.max_unscored)
+    checks += _guards(candidate, baseline, policy.guard)
     checks.append(_unharmed(pair(candidate, baseline, guard=False), policy.superiority.alpha))
     tested = None if policy.superiority.items == "all" else False
     checks.append(_superior(pair(candidate, baseline, guard=tested), policy.superiority))
@@ -116,11 +121,14 @@ def pair(
     slice: str | None = None,
 ) -> Pairs:
     """Count over the items that both answered; `guard` None takes probes and others."""
-    before = {item.id: item.correct for item in baseline}
+    before = {item.id: item.correct for item in baseline if item.graded}
     both = [
         (item.correct, before[item.id])
         for item in candidate
-        if guard in (None, item.guard) and item.id in before and slice in (None, item.slice)
+        if item.graded
+        and guard in (None, item.guard)
+        and item.id in before
+        and slice in (None, item.slice)
     ]
     return Pairs(
         n=len(both),
@@ -137,6 +145,24 @@ def _complete(candidate: Sequence[Item], baseline: Sequence[Item]) -> Check:
     outcome: Outcome = "failed" if unpaired else "passed"
     detail = f"{unpaired} items were answered by one model only, of {len(one | other)}"
     return Check(name="paired-items", outcome=outcome, detail=detail, numbers={"n": unpaired})
+
+
+def _unscored(candidate: Sequence[Item], baseline: Sequence[Item], most: float) -> list[Check]:
+    """Say why items have no answer; without such items there is nothing to say."""
+    lost = [item for item in (*candidate, *baseline) if item.unscored]
+    if not lost:
+        return []
+    worst = max(
+        sum(bool(item.unscored) for item in items) / max(1, len(items))
+        for items in (candidate, baseline)
+    )
+    probes = sum(item.guard for item in lost)
+    reasons = Counter(item.unscored for item in lost)
+    told = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+    outcome: Outcome = "inconclusive" if worst > most or probes else "passed"
+    detail = f"{len(lost)} answers are missing ({told}), {probes} of them to probes; evaluate again"
+    numbers = {"share": worst, "allowed": most, "probes": float(probes)}
+    return [Check(name="unscored", outcome=outcome, detail=detail, numbers=numbers)]
 
 
 def _guards(

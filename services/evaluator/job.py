@@ -37,7 +37,7 @@ class Run:
     steps: int
     began: float
     done: int = 0
-    loaded: tuple[Path, recipe.Answerer] | None = None
+    loaded: tuple[tuple[Path, bool], recipe.Answerer] | None = None
 
     def items(self, ref: ModelRef) -> tuple[list[Item], str]:
         """Return the graded answers of a model to all suites, and the digest of its base."""
@@ -60,18 +60,44 @@ class Run:
         return found, digest
 
     def _answer(self, base: Path, adapter: Path | None, asked: list[Question]) -> list[Item]:
-        if any(question.scoring != "generation" for question in asked):
-            raise JobError("unknown_scoring", "only generated answers are graded by this version")
-        if self.loaded is None or self.loaded[0] != base:
-            self.loaded = (base, recipe.load(base))
-        said = self.loaded[1].answer(
+        """Let the model write or weigh, as each question wants; the order is kept."""
+        written = [question for question in asked if question.scoring == "generation"]
+        weighed = [question for question in asked if question.scoring != "generation"]
+        found = {item.id: item for item in self._write(base, adapter, written)}
+        found |= {item.id: item for item in self._weigh(base, adapter, weighed, len(written))}
+        return scored([found[question.id] for question in asked])
+
+    def _write(self, base: Path, adapter: Path | None, asked: list[Question]) -> list[Item]:
+        if not asked:
+            return []
+        said = self._loaded(base, exact=False).answer(
             adapter,
             [question.asked for question in asked],
             max_new_tokens=self.own.max_new_tokens,
             batch_size=self.own.batch_size,
             on_progress=lambda done, _all: self._report(done),
         )
-        return scored([core.grade(*each) for each in zip(asked, said, strict=True)])
+        return [core.grade(*each) for each in zip(asked, said, strict=True)]
+
+    def _weigh(
+        self, base: Path, adapter: Path | None, asked: list[Question], before: int
+    ) -> list[Item]:
+        if not asked:
+            return []
+        answerer = self._loaded(base, exact=True)
+        logps = answerer.logps(
+            adapter,
+            [answerer.request(q.asked, q.choices or q.expected) for q in asked],
+            batch_tokens=self.own.batch_tokens,
+            on_progress=lambda done, _all: self._report(before + done),
+        )
+        return [core.grade_likelihood(*each) for each in zip(asked, logps, strict=True)]
+
+    def _loaded(self, base: Path, *, exact: bool) -> recipe.Answerer:
+        if self.loaded is None or self.loaded[0] != (base, exact):
+            self.loaded = None  # the memory of one is free before the next is read
+            self.loaded = ((base, exact), recipe.load(base, exact=exact))
+        return self.loaded[1]
 
     def _base(self, ref: ModelRef) -> tuple[Path, str]:
         """Return the base's folder and digest; a given digest is checked, whichever kind it is."""

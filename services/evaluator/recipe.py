@@ -1,4 +1,8 @@
-"""Greedy answers of a base model and of adapters on it, in left-padded batches of like length."""
+"""Greedy answers and log probabilities of a base model and of adapters on it.
+
+Log probabilities: a prefix that many requests share is run once, its keys and values are copied
+to the rows that go on from it, and logits are made only where a token is scored.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,12 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
+from imece.errors import JobError
 from imece.runtime.chat import prompt_text
+from services.evaluator import trie
+from services.evaluator.trie import Node, Request
 
 OnProgress = Callable[[int, int], None]
 """Called with prompts answered so far and prompts in all."""
@@ -62,12 +69,150 @@ class Answerer:
         new = written[:, read["input_ids"].shape[1] :]
         return [text.strip() for text in tokenizer.batch_decode(new, skip_special_tokens=True)]
 
+    def request(self, prompt: str, continuations: Sequence[str]) -> Request:
+        """Return what has to be scored to compare `continuations` as answers to `prompt`."""
+        before = prompt_text(self._tokenizer, prompt)
+        texts = [before, *(before + each for each in continuations)]
+        prefix, *wholes = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
+        request = trie.split(prefix, wholes)
+        if not request.prefix or not all(request.continuations):
+            raise JobError("nothing_to_score", f"{prompt[:80]!r}: a choice adds no token to it")
+        return request
 
-def load(base: Path) -> Answerer:
-    """Load `base` once, in bfloat16 where the hardware multiplies it natively."""
+    def logps(
+        self,
+        adapter: Path | None,
+        requests: Sequence[Request],
+        *,
+        batch_tokens: int = 4096,
+        on_progress: OnProgress = lambda _done, _all: None,
+    ) -> list[tuple[float, ...]]:
+        """Return the log probability (nats) of each continuation of each request, in order."""
+        if not requests:
+            return []
+        with _adapted(self._model, adapter) as model, torch.inference_mode():
+            scorer = _Scorer(model, requests, batch_tokens, on_progress)
+            scorer.walk(trie.plan(requests), None)
+        return [tuple(each) for each in scorer.found]
+
+
+class _Scorer:
+    """One walk over the tree of prefixes."""
+
+    def __init__(
+        self, model: Any, requests: Sequence[Request], batch_tokens: int, on_progress: OnProgress
+    ) -> None:
+        layers = getattr(model.config.get_text_config(), "layer_types", None) or ()
+        if any(kind != "full_attention" for kind in layers):
+            raise JobError(
+                "unsupported_attention",
+                f"layers of {sorted(set(layers))}: prefixes are shared by full attention only",
+            )
+        self._model, self._requests, self._cap = model, requests, batch_tokens
+        self._tell, self._done = on_progress, 0
+        # Logits in float32 are the largest tensor: at most 256 MiB of them at a time.
+        self._positions = max(16, 2**26 // model.config.get_text_config().vocab_size)
+        self.found = [[0.0] * len(request.continuations) for request in requests]
+
+    def walk(self, node: Node, cache: Any) -> None:
+        """Run a node's own tokens, then its rows, then its children."""
+        if node.end > node.start:
+            cache = _copy(cache, None)
+            ids = torch.tensor([node.prefix[node.start : node.end]], device=self._model.device)
+            self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        for rows in trie.buckets(self._requests, node, self._cap):
+            self._score(rows, node.end, cache)
+            self._done += len(rows)
+            self._tell(self._done, len(self._requests))
+        for child in node.children:
+            self.walk(child, cache)
+
+    def _score(self, rows: list[int], shared: int, cache: Any) -> None:
+        """Run the rest of the rows' prefixes, and what comes after the first scored token."""
+        device = self._model.device
+        own = [self._requests[row].prefix[shared:] for row in rows]
+        width = max(map(len, own))
+        ids = torch.zeros((len(rows), width), dtype=torch.long)
+        mask = torch.zeros((len(rows), shared + width), dtype=torch.long)
+        mask[:, :shared] = 1
+        for i, tokens in enumerate(own):  # padded on the left: the last column is the last token
+            ids[i, width - len(tokens) :] = torch.tensor(tokens)
+            mask[i, shared + width - len(tokens) :] = 1
+        mask = mask.to(device)
+        cache = _copy(cache, torch.zeros(len(rows), dtype=torch.long, device=device))
+        logits = self._model(
+            input_ids=ids.to(device),
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, shared:],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
+        first = torch.log_softmax(logits[:, -1].float(), dim=-1).cpu()
+        longer = []
+        for i, row in enumerate(rows):
+            for c, tokens in enumerate(self._requests[row].continuations):
+                self.found[row][c] = float(first[i, tokens[0]])
+                if len(tokens) > 1:
+                    longer.append((len(tokens) - 1, i, row, c))
+        self._continue(sorted(longer), mask, cache)
+
+    def _continue(self, longer: list[tuple[int, int, int, int]], mask: Any, cache: Any) -> None:
+        """Score the second and later tokens of continuations, shortest first."""
+        while longer:
+            count = 1
+            while count < len(longer) and (count + 1) * longer[count][0] <= self._positions:
+                count += 1
+            part, longer = longer[:count], longer[count:]
+            rest = [self._requests[row].continuations[c] for _, _, row, c in part]
+            sums = self._sums(rest, [i for _, i, _, _ in part], mask, cache)
+            for total, (_, _, row, c) in zip(sums, part, strict=True):
+                self.found[row][c] += total
+
+    def _sums(
+        self, rest: list[trie.Tokens], source: list[int], mask: Any, cache: Any
+    ) -> list[float]:
+        width = max(map(len, rest)) - 1
+        ids, wanted, real = (torch.zeros((len(rest), width), dtype=torch.long) for _ in range(3))
+        for k, tokens in enumerate(rest):
+            size = len(tokens) - 1
+            ids[k, :size], wanted[k, :size] = torch.tensor(tokens[:-1]), torch.tensor(tokens[1:])
+            real[k, :size] = 1
+        device = self._model.device
+        at = torch.tensor(source, device=device)
+        before = mask[at]
+        places = before.sum(-1, keepdim=True) + torch.arange(ids.shape[1], device=device)
+        logits = self._model(
+            input_ids=ids.to(device),
+            attention_mask=torch.cat([before, real.to(device)], dim=1),
+            position_ids=places,
+            past_key_values=_copy(cache, at),
+            use_cache=True,
+        ).logits.float()
+        told = logits.gather(-1, wanted.to(device)[..., None])[..., 0] - logits.logsumexp(-1)
+        return [float(x) for x in (told * real.to(device)).sum(-1).cpu()]
+
+
+def _copy(cache: Any, rows: Any) -> Any:
+    """Return a cache of its own with the given rows of `cache`; all of them when `rows` is None."""
+    fresh = DynamicCache()
+    for i, layer in enumerate(cache.layers if cache is not None else ()):
+        keys, values = layer.keys, layer.values
+        if rows is not None:
+            keys, values = keys.index_select(0, rows), values.index_select(0, rows)
+        fresh.update(keys, values, i)
+    return fresh
+
+
+def load(base: Path, *, exact: bool = False) -> Answerer:
+    """Load `base` once, in bfloat16 where the hardware multiplies it natively.
+
+    `exact` takes float32, in which a batch's size moves no log probability by 0.001.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.float32 if exact else _fast_dtype(device)
     model = AutoModelForCausalLM.from_pretrained(
-        base, dtype=_fast_dtype(device), trust_remote_code=False, use_safetensors=True
+        base, dtype=dtype, trust_remote_code=False, use_safetensors=True
     )
     return Answerer(model.to(device).eval(), AutoTokenizer.from_pretrained(base))
 

@@ -18,6 +18,8 @@ class EvaluatorSettings(BaseSettings):
     """The gate's policy file."""
     max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 24
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    batch_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
+    """Of likelihood scoring: so many tokens are run together."""
     judge_seconds: Annotated[float, Field(gt=0)] = 120
     """The gate decides without the judgements that have not come by then."""
     tick_seconds: Annotated[float, Field(gt=0)] = 0.3

@@ -75,6 +75,14 @@ def suite(artifacts: Artifacts, name: str = "s") -> DatasetRef:
     records: Sequence[Record] = [
         EvaluationCase(prompt="2+2?", expected=("4",), slice="sum", guard=True),
         EvaluationCase(prompt="Türkiye'nin başkenti?", expected=("Ankara",), free_form=True),
+        EvaluationCase(
+            prompt="Kar ne renk?",
+            expected=("beyaz",),
+            choices=("beyaz", "kara"),
+            scoring="likelihood",
+            slice="choice",
+        ),
+        EvaluationCase(prompt="Bir varmış", expected=("bir yokmuş",), scoring="bits", slice="text"),
         LabelledExample(text="güzel film", label="good"),
         LabelledExample(text="kötü film", label="bad"),
     ]
@@ -102,6 +110,8 @@ async def test_a_model_is_measured_and_its_items_are_stored(
         "accuracy",
         "exact_match",
         "macro_f1",
+        "bits_per_byte",
+        "ece",
         "mcc",
         "unparsed",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,14 @@ def test_harm_to_clean_items_rejects_whatever_the_probes_gain() -> None:
     verdict, checks = decide(worse, baseline)
     assert verdict == "reject"
     assert checks["clean"].outcome == "failed"
+
+
+def test_missing_answers_are_named_and_withhold_a_promotion() -> None:
+    lost = [replace(each, unscored="timeout") for each in BETTER[:2]]
+    verdict, checks = gate.decide([*lost, *BETTER[2:], *SAFE], BASELINE, [], 0, POLICY)
+    (check,) = [c for c in checks if c.name == "unscored"]
+    assert (verdict, check.outcome) == ("inconclusive", "inconclusive")
+    assert "timeout 2" in check.detail
+    probe = replace(SAFE[0], unscored="timeout")
+    verdict, _ = gate.decide([*BETTER, probe, *SAFE[1:]], BASELINE, [], 0, POLICY)
+    assert verdict == "inconclusive"
