@@ -9,6 +9,7 @@ from imece.runtime.app import Publish, Service
 from imece.runtime.database import Database
 from imece.runtime.settings import Settings
 from services.llm_judge import store
+from services.llm_judge.calibrated import Marker, load
 from services.llm_judge.cascade import Cascade, Stage
 from services.llm_judge.endpoint import Endpoint, Purse
 from services.llm_judge.local import LocalJudge
@@ -122,6 +123,7 @@ def _judging(
     *,
     weak: bool = False,
 ) -> Judging:
+    marker = None if own.calibration is None or weak else Marker(load(own.calibration))
     return Judging(
         database,
         publish,
@@ -133,4 +135,5 @@ def _judging(
         patience_seconds=own.patience_seconds,
         probes=0 if weak else own.probes,
         batch=1 if weak else own.batch,
+        mark=marker.mark if marker else lambda verdict: verdict,
     )

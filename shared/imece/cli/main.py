@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from imece.cli import contracts, dead, jobs, kafka, review
+from imece.cli import contracts, dead, jobs, judge, kafka, review
 from imece.cli.publish import publish
 from imece.cli.status import status
 from imece.cli.watch import topics, watch
@@ -13,6 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="Publish, watch and operate imece."
 app.add_typer(kafka.app, name="kafka")
 app.add_typer(dead.app, name="dead")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(judge.app, name="judge")
 app.add_typer(review.app, name="review")
 app.add_typer(contracts.app, name="contracts")
 for command in (publish, watch, topics, status):

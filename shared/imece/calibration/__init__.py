@@ -1,0 +1,1 @@
+"""What a judge's verdicts are worth, measured against people, for how long, and up to where."""

@@ -1,0 +1,129 @@
+"""`imece judge`: measure a judge against people, and look at what is certified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from imece.calibration.agreement import majority, rejects
+from imece.calibration.core import Calibration, Figure, SliceReport, build, read_labelled
+from imece.cli.common import AsJson, show
+from imece.cli.errors import handle_errors
+from imece.errors import RejectedError
+
+app = typer.Typer(no_args_is_help=True, help="Calibrate the judge against people.")
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
+
+
+@app.command()
+@handle_errors()
+def calibrate(
+    file: File,
+    *,
+    judge: Annotated[str, typer.Option(help="Name of the judge, as its verdicts sign it.")],
+    prompt_version: Annotated[str, typer.Option(help="`prompt_version` of the verdicts.")],
+    family: Annotated[str | None, typer.Option(help="Whose models it may favour.")] = None,
+    target: Annotated[float, typer.Option(min=0.5, max=0.999)] = 0.85,
+    delta: Annotated[float, typer.Option(min=0.001, max=0.5)] = 0.1,
+    days: Annotated[float, typer.Option(min=1, max=730, help="Valid for so long.")] = 90,
+    out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("calibration.json"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure a judge on FILE (JSON lines with verdict and people) and write its calibration."""
+    with file.open(encoding="utf-8") as lines:
+        rows = read_labelled(lines, str(file))
+    made = build(
+        rows,
+        judge=judge,
+        prompt_version=prompt_version,
+        now=datetime.now(UTC),
+        days=days,
+        target=target,
+        delta=delta,
+        family=family,
+    )
+    out.write_text(made.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    show([_row(each) for each in made.slices], as_json)
+    typer.echo(f"{made.digest} in {out}; set IMECE_LLM_JUDGE_CALIBRATION={out}", err=True)
+
+
+@app.command("show")
+@handle_errors()
+def show_(
+    file: File,
+    audit: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Newer verdicts with people, JSON lines."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a calibration; exit code 1 when it has ended or AUDIT contradicts what it certifies."""
+    calibration = load(file)
+    show([_row(each) for each in calibration.slices], as_json)
+    ended = calibration.expired(calibration.judge, calibration.prompt_version, datetime.now(UTC))
+    problems = [f"not valid: {ended}"] if ended else []
+    if audit is not None:
+        with audit.open(encoding="utf-8") as lines:
+            problems += contradictions(calibration, lines, str(audit))
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+def load(file: Path) -> Calibration:
+    """Read a calibration; RejectedError when it is none."""
+    try:
+        return Calibration.model_validate_json(file.read_bytes())
+    except ValueError as error:
+        raise RejectedError("bad_calibration", f"{file} is no calibration: {error}") from error
+
+
+def contradictions(calibration: Calibration, lines: Iterable[str], name: str) -> list[str]:
+    """Say which certified slices newer labels rule out."""
+    rows = read_labelled(lines, name)
+    found = []
+    for report in calibration.slices:
+        if report.certificate is None:
+            continue
+        agreed = [
+            row.verdict == majority(row.people)
+            for row in rows
+            if row.slice == report.slice and calibration.covers(row.slice, row.sure)
+        ]
+        if rejects(agreed, report.certificate.target):
+            found.append(
+                f"{report.slice}: people agree less than {report.certificate.target:.0%}"
+                f" ({sum(agreed)} of {len(agreed)} audits): calibrate again"
+            )
+    return found
+
+
+def _row(report: SliceReport) -> dict[str, Any]:
+    proven = report.certificate
+    return {
+        "slice": report.slice,
+        "n": report.n,
+        "unscored": report.unscored,
+        "agreement": _figure(report.agreement),
+        "kappa": _figure(report.kappa),
+        "people kappa": _figure(report.people_kappa),
+        "flips": _figure(report.flip_rate),
+        "longer": _figure(report.length_effect),
+        "own family": _figure(report.self_preference),
+        "certified": f"{proven.target:.0%} from {proven.threshold:.2g} ({proven.coverage:.0%})"
+        if proven
+        else "no: it may rank, not promote",
+    }
+
+
+def _figure(figure: Figure) -> str | None:
+    if figure.value is None:
+        return None
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
