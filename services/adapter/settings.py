@@ -17,6 +17,8 @@ class AdapterSettings(BaseSettings):
     """A killed job loses at most so much work."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     """Number type of the base model; `auto` takes bfloat16 where the hardware multiplies it."""
+    contamination: Literal["off", "warn", "refuse"] = "warn"
+    """What to do where training rows hold cases of the suites that the model is tested on."""
     lease_seconds: Annotated[float, Field(gt=0)] = 30
     """A job whose runner is silent for so long is taken over."""
     max_attempts: Annotated[int, Field(ge=1)] = 5

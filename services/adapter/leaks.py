@@ -1,0 +1,87 @@
+"""Looks before training for cases of the planned suites in the training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
+
+import structlog
+
+from imece.errors import JobError, RejectedError
+from imece.events import (
+    AdaptationRequested,
+    Document,
+    EvaluationCase,
+    Instruction,
+    LabelledExample,
+    PreferencePair,
+    Record,
+)
+from imece.runtime import contamination, datasets
+from imece.runtime.artifacts import Artifacts
+from imece.runtime.contamination import Hit
+from services.adapter import core
+
+Policy: TypeAlias = Literal["off", "warn", "refuse"]
+log = structlog.get_logger()
+
+
+def check(artifacts: Artifacts, request: AdaptationRequested, policy: Policy) -> int | None:
+    """Return how many cases of the planned suites are in the training rows; None if not looked.
+
+    `refuse` raises JobError("contaminated") where there are any. A suite that cannot be read is
+    the evaluator's to report; nothing is known about it here.
+    """
+    if request.evaluation is None or policy == "off":
+        return None
+    try:
+        cases = dict(_cases(artifacts, request))
+    except RejectedError as error:
+        log.warning("contamination.unknown", model=request.model, error=str(error))
+        return None
+    hits = contamination.find(cases, _rows(artifacts, request))
+    if hits:
+        told = _told(hits, len(cases))
+        if policy == "refuse":
+            raise JobError("contaminated", told)
+        log.warning("contamination.found", model=request.model, told=told)
+    return len(hits)
+
+
+def _told(hits: list[Hit], cases: int) -> str:
+    first = "; ".join(f"{hit.case} by row {hit.row} ({hit.by})" for hit in hits[:3])
+    return (
+        f"{len(hits)} of {cases} cases to test on are in the training rows: {first}; take them out"
+        " of either, or set IMECE_ADAPTER_CONTAMINATION=warn"
+    )
+
+
+def _cases(artifacts: Artifacts, request: AdaptationRequested) -> Iterator[tuple[str, str]]:
+    assert request.evaluation is not None
+    for ref in request.evaluation.suites:
+        for row in datasets.read(artifacts, ref, {"evaluation-case", "labelled"}):
+            text = contamination.question_of(row.record)
+            if text is not None:
+                yield f"{ref.dataset}/{row.row_id}", text
+
+
+def _rows(artifacts: Artifacts, request: AdaptationRequested) -> Iterator[tuple[str, str, str]]:
+    for ref in request.datasets:
+        for row in datasets.read(artifacts, ref, core.KINDS, "train"):
+            yield (row.row_id, *taught(row.record))
+
+
+def taught(record: Record) -> tuple[str, str]:
+    """Return all that a row shows to a model, as a prompt and a response."""
+    if isinstance(record, Instruction):
+        turns = [turn.content for turn in record.history]
+        return "\n".join([*turns, record.prompt]), record.response
+    if isinstance(record, LabelledExample):
+        return record.text, record.label
+    if isinstance(record, Document):
+        return "", record.text
+    if isinstance(record, EvaluationCase):
+        return record.prompt, "\n".join(record.expected)
+    if isinstance(record, PreferencePair):
+        return record.prompt, f"{record.chosen}\n{record.rejected}"
+    return record.prompt, record.response

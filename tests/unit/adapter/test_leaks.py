@@ -1,0 +1,61 @@
+"""Training rows that give away a suite: counted, refused by policy, or not looked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imece.errors import JobError
+from imece.events import (
+    AdaptationRequested,
+    EvaluationCase,
+    EvaluationPlan,
+    Instruction,
+    PreferencePair,
+    Turn,
+)
+from imece.runtime.artifacts import Artifacts
+from services.adapter import leaks
+from tests.training import publish
+
+QUESTION = "Türkiye'nin başkenti neresidir acaba?"
+
+
+def request(artifacts: Artifacts, *, planned: bool = True) -> AdaptationRequested:
+    rows = [Instruction(prompt=f"Soru: {QUESTION}", response="Ankara")]
+    cases = [
+        EvaluationCase(prompt=QUESTION, expected=("Ankara",)),
+        EvaluationCase(prompt="Dünyanın en yüksek dağı hangisidir?", expected=("Everest",)),
+    ]
+    suite = publish(artifacts, cases, dataset="suite", split="test")
+    return AdaptationRequested(
+        model="m",
+        base="/base",
+        datasets=(publish(artifacts, rows),),
+        evaluation=EvaluationPlan(suites=(suite,)) if planned else None,
+    )
+
+
+def test_leaked_cases_are_counted_and_refused_by_policy(tmp_path: Path) -> None:
+    artifacts = Artifacts(str(tmp_path))
+    asked = request(artifacts)
+    assert leaks.check(artifacts, asked, "warn") == 1
+    with pytest.raises(JobError, match="1 of 2 cases") as raised:
+        leaks.check(artifacts, asked, "refuse")
+    assert raised.value.reason == "contaminated"
+
+
+def test_without_a_plan_or_a_readable_suite_nothing_is_known(tmp_path: Path) -> None:
+    artifacts = Artifacts(str(tmp_path))
+    assert leaks.check(artifacts, request(artifacts, planned=False), "refuse") is None
+    assert leaks.check(artifacts, request(artifacts), "off") is None
+    asked = request(artifacts)
+    (tmp_path / "datasets/suite/manifest.json").unlink()
+    assert leaks.check(artifacts, asked, "refuse") is None
+
+
+def test_all_that_a_row_shows_is_looked_at() -> None:
+    turns = (Turn(role="user", content="a"), Turn(role="assistant", content="b"))
+    assert leaks.taught(Instruction(prompt="c", response="d", history=turns)) == ("a\nb\nc", "d")
+    assert leaks.taught(PreferencePair(prompt="p", chosen="x", rejected="y")) == ("p", "x\ny")
