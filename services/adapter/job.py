@@ -15,7 +15,7 @@ from imece.runtime import datasets, runs
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs import child
 from imece.runtime.settings import Settings
-from services.adapter import core, recipe
+from services.adapter import core, leaks, recipe
 from services.adapter.rows import AnyRow
 from services.adapter.settings import AdapterSettings
 
@@ -29,6 +29,7 @@ def work(job: child.ChildJob) -> dict[str, Any]:
     artifacts = Artifacts(settings.artifacts_url())
     base = models.resolve(request.base, settings.cache)
     known = _check_base(request.base, base, settings.forbidden_licenses)
+    leaked = leaks.check(artifacts, request, own.contamination)
     rows, left_out = _rows(artifacts, request)
     result = _train(job, base.path, rows, request, own, context=known.context)
     out, whole = _out(job), _is_whole(request)
@@ -40,7 +41,8 @@ def work(job: child.ChildJob) -> dict[str, Any]:
         "digest": stored.digest,
         "whole": whole,
         "base_digest": f"sha256:{base.digest}",
-        "metrics": _metrics(result, left_out, stored.size),
+        "metrics": _metrics(result, left_out, stored.size)
+        | ({} if leaked is None else {"contaminated_cases": leaked}),
         "losses": runs.thinned(result.losses),
     }
 
