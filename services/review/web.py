@@ -30,7 +30,8 @@ HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    # With no-referrer a browser names the origin of our own forms "null".
+    "referrer-policy": "same-origin",
 }
 Form = dict[str, str]
 
