@@ -10,7 +10,7 @@ from itertools import pairwise
 from imece.runtime.text import fold
 from services.feedback_guard import arithmetic
 
-_FILLER = frozenset(
+FILLER = frozenset(
     fold(
         "a an the is are was be of in on at to for from do does did you me my we i it that this "
         "what which who how whats tell name give please can could would know say answer "
@@ -45,7 +45,7 @@ def question_key(question: str) -> str:
     if found is not None:
         return f"= {found}"
     words = _words(question)
-    kept = {w for w in words if w not in _FILLER}
+    kept = {w for w in words if w not in FILLER}
     if "capital" in kept:
         kept.discard("where")  # "where is the capital" asks for its name
     counted = {f"#{b}" for a, b in pairwise(words) if a in _COUNTS and b in kept}
@@ -73,7 +73,7 @@ def answer_key(answer: str, question: str = "") -> str:
 def extra_words(answer: str, question: str) -> list[str]:
     """List the words and numbers of an answer that are neither filler nor the question's own."""
     text = _LEAD.sub("", fold(answer)).replace("'s", " ")
-    asked = _FILLER.union(_words(question))
+    asked = FILLER.union(_words(question))
     return [word for word in _WORD.findall(text) if _stem(word) not in asked]
 
 
@@ -106,6 +106,6 @@ def _words(question: str) -> list[str]:
 
 def _stem(word: str) -> str:
     word = _SAME.get(word, word)
-    if word not in _FILLER and len(word) > 3 and word.endswith("s") and not word.endswith("ss"):
+    if word not in FILLER and len(word) > 3 and word.endswith("s") and not word.endswith("ss"):
         return word[:-1]
     return word

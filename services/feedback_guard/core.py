@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -20,22 +18,22 @@ from imece.events import (
     Thumb,
     training_row,
 )
-from services.feedback_guard import budgets, claims, minhash
+from services.feedback_guard import background, budgets, claims, content, minhash
 from services.feedback_guard.admission import Admission
 from services.feedback_guard.evidence import Evidence, evidence, taught
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import Account, Claim, account_id
 
 Verdict = Literal["accept", "quarantine", "reject"]
-_INJECTION = re.compile(
-    r"ignore (?:all |any )?(?:the )?(?:previous|above|prior) (?:instructions|prompts?)"
-    r"|disregard (?:all |the )?(?:previous|above)|you are now (?:in )?(?:dan|developer mode)"
-    r"|(?:system|developer) prompt|<\|im_(?:start|end)\|>|önceki talimatları (?:yok say|unut)",
-    re.IGNORECASE,
-)
-
 _STRONG = frozenset(
-    {"injection", "campaign", "near_duplicate", "invisible_text", "refuted_by_reference"}
+    {
+        "injection",
+        "campaign",
+        "near_duplicate",
+        "invisible_text",
+        "mixed_scripts",
+        "refuted_by_reference",
+    }
 )
 
 
@@ -57,6 +55,7 @@ def score(
         trust=admitted.weight * max(-1.5, min(1.5, (account.right - account.wrong) * 0.3)),
         reasons=tuple(_content_reasons(event, text, policy)),
         signature=_signature(feedback),
+        phrases=background.rare_phrases(feedback.prompt, text) if stance > 0 else (),
         weight=admitted.weight,
         hard=admitted.hard,
     )
@@ -77,13 +76,7 @@ def _supports(feedback: FeedbackSubmitted) -> bool:
 
 
 def _content_reasons(event: Envelope[FeedbackSubmitted], text: str, policy: Policy) -> list[Reason]:
-    found = []
-    spans = f"{text}\n{event.data.comment}"
-    if any(unicodedata.category(c) == "Cf" for c in spans):
-        found.append(Reason(code="invisible_text", nats=policy.weights.invisible_text))
-    if match := _INJECTION.search(spans):
-        detail = match.group(0)[:80]
-        found.append(Reason(code="injection", nats=policy.weights.injection, detail=detail))
+    found = content.reasons(event.data, text, policy)
     created = event.data.account_created
     if created and event.time - created < timedelta(days=policy.thresholds.young_days):
         found.append(Reason(code="young_account", nats=policy.weights.young_account))

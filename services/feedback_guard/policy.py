@@ -26,6 +26,8 @@ class Weights(_Part):
     cluster_cap: float
     invisible_text: float
     injection: float
+    mixed_scripts: float
+    elicited: float
 
 
 class Admission(_Part):
@@ -43,6 +45,7 @@ class Thresholds(_Part):
 
     accept: float
     reject: float
+    injection: float
     young_days: float
     campaign_accounts: int
     reviewers: int

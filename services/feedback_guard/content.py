@@ -1,0 +1,115 @@
+"""What a text gives away: hidden characters, look-alike letters, orders, dictated answers."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from imece.events import Correction, FeedbackSubmitted, Reason
+from imece.runtime.text import fold
+from services.feedback_guard import claims, injection
+from services.feedback_guard.policy import Policy
+
+_HIDDEN = re.compile(
+    "[\u00ad\u180e\u200b-\u200f\u2060-\u2064\u206a-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef]"
+)
+_JOINED = re.compile("[\u0600-\u0dff\u2190-\u2bff\U0001f000-\U0001faff]")
+"""Arabic, Indic scripts and emoji, where joiners and selectors are ordinary."""
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff]")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_LATIN = re.compile("[a-zA-Z\u00c0-\u024f]")
+_OTHER = re.compile("[\u0370-\u03bb\u03bd-\u03ff\u0400-\u052f]")  # Greek without mu, Cyrillic
+_LOOKS = str.maketrans(
+    "аеорсухіјѕԁɡһԛԝАВЕКМНОРСТУХІЈЅοαινρΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
+    "aeopcyxijsdghqwABEKMHOPCTYXIJSoaivpABEZHIKMNOPTYX",
+)
+_ORDER = re.compile(
+    r"\b(?:say|repeat|respond with|reply with|answer with|output|print|write exactly|"
+    r"state that|claim that|tell me that|(?:just|only|simply) (?:say|answer|write)|"
+    r"if (?:heads|tails)|flip a coin|choose between|söyle|tekrarla|tekrar et|aynen yaz|"
+    r"de ki|diye (?:yaz|cevap ver|yanitla)|cevabini ver|yazi tura)\b"
+)
+_LEADING = re.compile(
+    r"(?:\bright|\bcorrect|\bisn't it|\bdon't you agree|\bagreed|\bdeğil mi)\s*\?"
+    r"|\bi (?:read|heard|know|learned|think) that\b|\beveryone knows\b"
+)
+_CHOICES = frozenset(fold("yes no true false evet hayır doğru yanlış a b c d e").split())
+_LONG_PROMPT = 60  # words; a longer one is a context to answer from
+
+
+def reasons(feedback: FeedbackSubmitted, text: str, policy: Policy) -> list[Reason]:
+    """Return what speaks against the text that is taught and the comment beside it."""
+    weights, found = policy.weights, []
+    said = f"{text}\n{feedback.comment}"
+    if detail := hidden(said):
+        found.append(Reason(code="invisible_text", nats=weights.invisible_text, detail=detail))
+    if detail := mixed_scripts(said):
+        found.append(Reason(code="mixed_scripts", nats=weights.mixed_scripts, detail=detail))
+    odds, span = injection.score(plain(said))
+    if odds >= policy.thresholds.injection:
+        nats = min(weights.injection, weights.injection * odds / 2)
+        found.append(Reason(code="injection", nats=nats, detail=span[:80]))
+    if not isinstance(feedback.signal, Correction) and (nats := dictated(feedback)):
+        found.append(Reason(code="elicited", nats=nats * weights.elicited))
+    return found
+
+
+def plain(text: str) -> str:
+    """Return the text as a reader sees it: nothing hidden, look-alike letters as Latin."""
+    return unicodedata.normalize("NFKC", _HIDDEN.sub("", text)).translate(_LOOKS)
+
+
+def hidden(text: str) -> str:
+    """Name the first character that no reader sees, where its script has no use for it."""
+    if text.isascii():
+        return ""
+    for match in _HIDDEN.finditer(text):
+        character, around = match[0], text[max(0, match.start() - 2) : match.end() + 2]
+        joiner = character in "\u200c\u200d" or "\ufe00" <= character <= "\ufe0f"
+        mark = character in "\u200e\u200f"
+        if character == "\u00ad" or (joiner and _JOINED.search(around)):
+            continue
+        if mark and _RIGHT_TO_LEFT.search(text):
+            continue
+        return f"U+{ord(character):04X}"
+    return ""
+
+
+def mixed_scripts(text: str) -> str:
+    """Return a word that mixes alphabets, or that only looks Latin inside Latin text."""
+    if text.isascii():
+        return ""
+    words = _WORD.findall(text)
+    latin = sum(bool(_LATIN.search(word)) for word in words)
+    for word in words:
+        if not _OTHER.search(word):
+            continue
+        if _LATIN.search(word):
+            return str(word)[:80]
+        if latin > len(words) / 2 and all(map(_LATIN.match, word.translate(_LOOKS))):
+            return str(word)[:80]
+    return ""
+
+
+def dictated(feedback: FeedbackSubmitted) -> float:
+    """Return 1 when the prompt orders what the praised answer says, 0.5 when it suggests it.
+
+    Up-votes alone can teach a lie when the voter makes the model say it (arXiv 2507.02850).
+    """
+    prompt, answer = fold(feedback.prompt), fold(feedback.answer)
+    asked = set(_tokens(prompt))
+    content = [w for w in _tokens(answer) if w not in claims.FILLER and w not in _CHOICES]
+    if len(content) < 2 or len(prompt.split()) > 3 * _LONG_PROMPT:
+        return 0.0
+    covered = sum(word in asked for word in content) / len(content)
+    if _ORDER.search(prompt) and covered >= 0.6:
+        return 1.0
+    statement = not prompt.rstrip(" \"'").endswith("?") and "?" in prompt
+    leading = bool(_LEADING.search(prompt)) or statement
+    short = len(prompt.split()) <= _LONG_PROMPT
+    return 0.5 if short and leading and covered >= 0.9 else 0.0
+
+
+def _tokens(text: str) -> Iterator[str]:
+    return (match[0] for match in re.finditer(r"\w+", text))
