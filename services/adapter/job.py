@@ -95,6 +95,12 @@ def _train(
     *,
     context: int | None,
 ) -> recipe.Result:
+    if job.split > request.recipe.batch_size:
+        raise JobError(
+            "out_of_memory",
+            f"one row of up to {request.recipe.max_length} tokens is too much for the memory:"
+            " lower max_length, or take a smaller base",
+        )
     runs.inherit(job.checkpoints.earlier, job.checkpoints.own)
     meter = runs.Meter(request.recipe.batch_size, "rows")
     result = recipe.train(
@@ -109,6 +115,7 @@ def _train(
         dtype=own.dtype,
         context=context,
         merge=request.export == "merged",
+        split=job.split,
     )
     if not result.finished:
         raise child.Stopped

@@ -33,6 +33,7 @@ from services.adapter.rows import (
     common_prefix,
     encode,
     mismatched,
+    parts,
 )
 
 __all__ = ["Dtype", "Pair", "Progress", "Result", "Row", "Verdict", "train"]
@@ -79,6 +80,7 @@ class _Run:
     reference: torch.Tensor | None
     """Log-probabilities of all examples under the base, where the objective compares with it."""
     steps: int
+    split: int = 1
     step: int = 0
     losses: list[float] = field(default_factory=list)
 
@@ -105,11 +107,13 @@ def train(
     dtype: Dtype = "auto",
     context: int | None = None,
     merge: bool = False,
+    split: int = 1,
 ) -> Result:
     """Tune `base` to `rows` and write what comes out to `out`, going on from a checkpoint if any.
 
     That is an adapter; for full fine-tuning or with `merge` it is a whole model. Rows longer than
     `recipe.max_length` or the base's `context`, in tokens, are left out and counted, never cut.
+    A batch is read in `split` parts, which needs less memory and makes the same step.
     Raises JobError: "no_rows", "too_few_rows", "rank_too_large", "unsupported_method",
     "not_causal_lm", "weights_missing", "bad_chat_template", "qlora_unavailable", "disk_full" or
     "diverged" (the loss is no number).
@@ -119,6 +123,7 @@ def train(
     name = _run_name(base, units, recipe, dtype)
     found = checkpoints.newest(checkpoint_folder, name)
     run = _prepare(base, units, recipe, dtype, found)
+    run.split = split
     resumed_from = _restore(run, found)
     saved, finished = time.monotonic(), True
     for batch in batches([unit.size for unit in units], recipe, skip=run.step):
@@ -212,11 +217,13 @@ def _train_step(run: _Run, batch: Sequence[int]) -> None:
     torch.manual_seed(recipe.seed * 1_000_003 + run.step)
     for group in run.optimizer.param_groups:
         group["lr"] = recipe.learning_rate * _schedule(run.step, run.steps, recipe.warmup)
-    loss = _loss(run, batch)
-    value = loss.item()
+    value = 0.0
+    for part, share in parts(batch, _weights(run, batch), run.split):
+        loss = _loss(run, part) * share
+        loss.backward()  # type: ignore[no-untyped-call]
+        value += loss.item()
     if not math.isfinite(value):
         raise JobError("diverged", f"the loss is {value} at step {run.step + 1}: lower the rate")
-    loss.backward()  # type: ignore[no-untyped-call]
     weights = run.weights()
     for key, master in run.masters.items():
         master.grad, weights[key].grad = _as_float(weights[key].grad), None
@@ -225,6 +232,12 @@ def _train_step(run: _Run, batch: Sequence[int]) -> None:
     run.publish()
     run.step += 1
     run.losses.append(value)
+
+
+def _weights(run: _Run, batch: Sequence[int]) -> list[int]:
+    """Return how much each unit counts in the mean: by its tokens, or each the same."""
+    by_token = run.reference is None
+    return [len(run.units[i].examples[0].completion) if by_token else 1 for i in batch]
 
 
 def _as_float(gradient: torch.Tensor | None) -> torch.Tensor | None:

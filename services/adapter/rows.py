@@ -129,3 +129,15 @@ def batches(sizes: Sequence[int], recipe: AdaptationRecipe, skip: int) -> Iterat
             if step >= skip:
                 yield batch
             step += 1
+
+
+def parts(
+    batch: Sequence[int], weights: Sequence[int], split: int
+) -> Iterator[tuple[Sequence[int], float]]:
+    """Yield a batch in at most `split` parts, each with its share of the weights.
+
+    KTO measures the drift on each part alone; the other objectives lose nothing.
+    """
+    size, total = -(-len(batch) // split), sum(weights)
+    for at in range(0, len(batch), size):
+        yield batch[at : at + size], sum(weights[at : at + size]) / total

@@ -138,6 +138,14 @@ def test_rows_that_are_too_long_are_left_out_and_counted(tiny: Path, tmp_path: P
     assert caught.value.reason == "no_rows"
 
 
+@pytest.mark.parametrize("split", [2, 4])
+def test_a_batch_read_in_parts_makes_the_same_steps(tiny: Path, tmp_path: Path, split: int) -> None:
+    plain = RECIPE.model_copy(update={"dropout": 0.0})
+    whole = _train(tiny, tmp_path / "whole", recipe=plain)
+    cut = _train(tiny, tmp_path / "cut", recipe=plain, split=split)
+    assert cut.losses == pytest.approx(whole.losses, rel=1e-3)
+
+
 def test_a_loss_that_is_no_number_ends_the_job(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
