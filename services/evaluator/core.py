@@ -97,13 +97,20 @@ class Asked:
     model: str
     ref: ModelRef
     plan: EvaluationPlan
+    origin: str | None = None
+    """What a whole model was made from, where `ref` does not say."""
 
 
 def asked(event: Envelope[EvaluationRequested] | Envelope[AdapterTrained]) -> Asked | None:
     """Return what `event` asks for; None for an adapter that nobody wants tested."""
     data = event.data
     plan = data.plan if isinstance(data, EvaluationRequested) else data.evaluation
-    return None if plan is None else Asked(data.model, data.ref, plan)
+    if plan is None:
+        return None
+    origin = None
+    if isinstance(data, AdapterTrained) and data.ref.adapter is None:
+        origin = data.base
+    return Asked(data.model, data.ref, plan, origin)
 
 
 def evaluation_id(event: Envelope[Any]) -> str:
@@ -115,7 +122,10 @@ def baseline_of(asked: Asked, champion: ModelRef | None) -> ModelRef | None:
     """Return what to compare with: the plan's, else the champion, else the bare base."""
     if not asked.plan.decide:
         return None
-    bare = ModelRef(name="base", base=asked.ref.base, base_digest=asked.ref.base_digest)
+    if asked.origin is not None:
+        bare = ModelRef(name="base", base=asked.origin)
+    else:
+        bare = ModelRef(name="base", base=asked.ref.base, base_digest=asked.ref.base_digest)
     return asked.plan.baseline or champion or bare
 
 

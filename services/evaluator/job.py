@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 
 from imece.errors import JobError
 from imece.events import DatasetRef, EvaluationPlan, ModelRef, Progress
-from imece.local.models import resolve
+from imece.local.models import folder_digest, resolve
 from imece.runtime import datasets
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs.child import ChildJob, Stopped, main
@@ -46,6 +47,7 @@ class Run:
         if ref.adapter is not None and ref.adapter_digest is not None:
             into = self.cache / "artifacts"
             adapter = self.artifacts.fetch_folder(ref.adapter, ref.adapter_digest, into)
+            _check_adapter(adapter, ref, digest)
         found: list[Item] = []
         for suite, asked in self.suites:
             decoding = f"greedy/{self.own.max_new_tokens}"
@@ -101,11 +103,16 @@ class Run:
 
     def _base(self, ref: ModelRef) -> tuple[Path, str]:
         """Return the base's folder and digest; a given digest is checked, whichever kind it is."""
+        ours = ref.base.startswith(self.artifacts.root + "/")
+        if ours and ref.base_digest is not None and not ref.base.startswith("file:"):
+            into = self.cache / "artifacts"
+            path = self.artifacts.fetch_folder(ref.base, ref.base_digest, into)
+            return path, f"sha256:{folder_digest(path)}"
         model = resolve(ref.base, self.cache)
         digest = f"sha256:{model.digest.removeprefix('sha256:')}"
         if ref.base_digest in (None, digest):
             return model.path, digest
-        if ref.base.startswith(self.artifacts.root + "/"):
+        if ours:
             # A model of ours may be named by the digest of its manifest, as model.trained does.
             self.artifacts.fetch_folder(ref.base, str(ref.base_digest), self.cache / "artifacts")
             return model.path, digest
@@ -124,6 +131,20 @@ class Run:
                 unit="answers",
                 seconds=seconds,
             )
+        )
+
+
+def _check_adapter(adapter: Path, ref: ModelRef, base_digest: str) -> None:
+    """Refuse an adapter that says it was made for other weights than it is put on."""
+    about = adapter / "imece.json"
+    if not about.is_file():
+        return  # made elsewhere; its shapes are checked when it is loaded
+    made_for = json.loads(about.read_text(encoding="utf-8"))["base"]
+    if made_for["digest"] != base_digest:
+        raise JobError(
+            "adapter_for_another_base",
+            f"adapter {ref.adapter} was made for {made_for['uri']} with the digest"
+            f" {made_for['digest']}, not for {ref.base} with {base_digest}",
         )
 
 

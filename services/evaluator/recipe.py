@@ -242,7 +242,14 @@ def _adapted(base: Any, adapter: Path | None) -> Iterator[Any]:
     if adapter is None:
         yield base
         return
-    wrapped = PeftModel.from_pretrained(base, str(adapter), autocast_adapter_dtype=False)
+    try:
+        wrapped = PeftModel.from_pretrained(base, str(adapter), autocast_adapter_dtype=False)
+    except (RuntimeError, ValueError, KeyError) as error:
+        why = str(error).strip().splitlines()
+        raise JobError(
+            "adapter_for_another_base",
+            f"adapter {adapter.name} does not fit {type(base).__name__}: {why[-1] if why else ''}",
+        ) from error
     try:
         yield wrapped.eval()
     finally:

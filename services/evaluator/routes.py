@@ -23,7 +23,7 @@ from imece.runtime.delivery import Subscription, batch, each
 from imece.runtime.jobs import Job, JobRequest, Jobs
 from services.evaluator import core, store
 
-SCHEMES = ("hf:", "wheel:", "file:///", "/")
+SCHEMES = ("hf:", "wheel:", "file:///", "/", "s3://")
 
 
 class Routes:

@@ -203,11 +203,16 @@ def printable(text: str) -> str:
 
 
 def adapter_row(event: AdapterTrained) -> dict[str, Any] | None:
-    """Return what is kept about an adapter; None when it has no digest to name it by."""
-    if event.ref.adapter_digest is None:
+    """Return what is kept about an adapter; None when it has no digest to name it by.
+
+    A whole model that came out of fine-tuning is kept by its own digest.
+    """
+    ref = event.ref
+    digest = ref.adapter_digest if ref.adapter is not None else ref.base_digest
+    if digest is None:
         return None
-    datasets = [ref.model_dump(mode="json") for ref in event.datasets]
-    return {"digest": event.ref.adapter_digest, "model": event.model, "datasets": datasets}
+    datasets = [each.model_dump(mode="json") for each in event.datasets]
+    return {"digest": digest, "model": event.model, "datasets": datasets}
 
 
 def _composed(value: object) -> object:

@@ -7,12 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imece.events import (
+    AdapterTrained,
     EvaluationCase,
     EvaluationPlan,
+    FullRecipe,
     Instruction,
     LabelledExample,
     ModelRef,
     Record,
+    new,
 )
 from imece.events.records import DatasetRef
 from services.evaluator import core
@@ -119,3 +122,20 @@ def test_the_baseline_is_the_plans_or_the_champion_or_the_bare_base() -> None:
     assert core.baseline_of(Asked("n", candidate, named), champion) == BASE
     measured = plan.model_copy(update={"decide": False})
     assert core.baseline_of(Asked("n", candidate, measured), champion) is None
+
+
+def test_a_whole_model_is_compared_with_what_it_was_made_from() -> None:
+    whole = ModelRef(name="n", base="file:///n", base_digest="sha256:" + "2" * 64)
+    trained = AdapterTrained(
+        model="n",
+        job="j",
+        ref=whole,
+        datasets=(),
+        recipe=FullRecipe(method="full"),
+        base="/base",
+        metrics={},
+        evaluation=EvaluationPlan(suites=(SUITE,)),
+    )
+    asked = core.asked(new(trained, "test"))
+    assert asked is not None
+    assert core.baseline_of(asked, None) == ModelRef(name="base", base="/base")
