@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -18,7 +19,7 @@ from imece.events import (
     Thumb,
     training_row,
 )
-from services.feedback_guard import background, budgets, claims, content, minhash
+from services.feedback_guard import background, budgets, claims, content, minhash, subjects
 from services.feedback_guard.admission import Admission
 from services.feedback_guard.evidence import Evidence, evidence, taught
 from services.feedback_guard.policy import Policy
@@ -44,6 +45,7 @@ def score(
     feedback = event.data
     text = taught(feedback)
     stance: Literal[-1, 1] = 1 if _supports(feedback) else -1
+    subject = subjects.subject(feedback.prompt)
     return FeedbackScored(
         claim=claims.claim_id(feedback.tenant, feedback.prompt),
         answer=claims.answer_key(text, feedback.prompt),
@@ -52,7 +54,8 @@ def score(
         feedback_id=event.id,
         feedback_source=event.source,
         submitted=event.time,
-        trust=admitted.weight * max(-1.5, min(1.5, (account.right - account.wrong) * 0.3)),
+        trust=_capped(admitted.weight * account.trust(subject), policy),
+        subject=subject,
         reasons=tuple(_content_reasons(event, text, policy)),
         signature=_signature(feedback),
         phrases=background.rare_phrases(feedback.prompt, text) if stance > 0 else (),
@@ -99,14 +102,18 @@ def decide(
     version: int = 1,
     near: int = 0,
     ledger: budgets.Ledger | None = None,
+    model: Account | None = None,
 ) -> FeedbackDecided:
     """Stage two: weigh the evidence about the claim; `claim` already holds this vote.
 
     `near` counts the accounts that sent nearly the same text, to whatever question; `ledger` holds
-    the budgets that the row would fill.
+    the budgets that the row would fill; `model` says how often the model was right on the subject.
     """
     known = evidence(scored, claim, policy)
-    reasons = [*scored.reasons, *_claim_reasons(scored, claim, known, policy, near)]
+    reasons = [*scored.reasons, *_verifier_reasons(scored, known, policy)]
+    reasons += _vote_reasons(scored, known, policy, prior(model, policy))
+    if _contradicts(scored) and scored.hard is None and not known.confirmed:
+        reasons += _campaign(scored, claim, policy, near)
     verdict = _verdict(scored, known, reasons, policy)
     row = training_row(scored.feedback) if verdict == "accept" else None
     if row is not None:
@@ -130,23 +137,19 @@ def decide(
     )
 
 
-def _claim_reasons(
-    scored: FeedbackScored, claim: Claim, known: Evidence, policy: Policy, near: int
+def _vote_reasons(
+    scored: FeedbackScored, known: Evidence, policy: Policy, status_quo: float
 ) -> list[Reason]:
     if scored.hard is not None:
         return [Reason(code=scored.hard, nats=policy.weights.verifier)]
-    weights = policy.weights
-    found = _verifier_reasons(scored, known, policy)
+    found = []
     if _contradicts(scored):
         detail = "no independent evidence yet" if not known.confirmed else ""
-        found.append(Reason(code="contradicts_answer", nats=weights.status_quo, detail=detail))
-        if not known.confirmed:
-            found += _campaign(scored, claim, policy, near)
+        found.append(Reason(code="contradicts_answer", nats=status_quo, detail=detail))
+    else:
+        found.append(Reason(code="status_quo", nats=-status_quo))
     if scored.trust:
-        said = max(-weights.cluster_cap, min(weights.cluster_cap, -scored.trust))
-        found.append(Reason(code="user_record", nats=said))
-    if not _contradicts(scored):
-        found.append(Reason(code="status_quo", nats=-weights.status_quo))
+        found.append(Reason(code="user_record", nats=_capped(-scored.trust, policy)))
     return found
 
 
@@ -163,18 +166,52 @@ def _campaign(scored: FeedbackScored, claim: Claim, policy: Policy, near: int) -
 
 
 def _verifier_reasons(scored: FeedbackScored, known: Evidence, policy: Policy) -> list[Reason]:
-    found = []
+    found: list[Reason] = []
+    if scored.hard is not None:
+        return found
     checks = (
         ("arithmetic", known.arithmetic, policy.weights.verifier),
         ("reference", known.reference, policy.weights.reference),
         ("review", known.reviewed, policy.weights.verifier),
+        ("sample", known.sampled, 0.0),
     )
     for name, says, nats in checks:
         if says is not None:
             right = says == (scored.stance > 0)
             code = f"{'confirmed' if right else 'refuted'}_by_{name}"
             found.append(Reason(code=code, nats=-nats if right else nats))
+    agree, differ = known.asked if scored.stance > 0 else known.asked[::-1]
+    if agree or differ:
+        detail = f"{agree} of {agree + differ} users asked agree"
+        nats = policy.weights.sampled * (differ - agree)
+        found.append(Reason(code="second_opinion", nats=nats, detail=detail))
+    if known.rival and scored.stance > 0 and not known.confirmed:
+        found.append(Reason(code="rival_confirmed", nats=policy.weights.rival))
     return found
+
+
+def prior(model: Account | None, policy: Policy) -> float:
+    """Return the log-odds that an answer of the model is right; half of the policy's at least.
+
+    It starts with what the policy says and moves with what was proven on the subject.
+    """
+    most = policy.weights.status_quo
+    right, wrong = (model.right, model.wrong) if model else (1.0, 1.0)
+    return max(most / 2, min(most, math.log((5 * math.exp(most) + right) / (5 + wrong))))
+
+
+def settle_model(model: Account, decided: FeedbackDecided, scored: FeedbackScored) -> Account:
+    """Credit or debit the model when feedback on its answer was resolved."""
+    codes = {reason.code.partition("_by_")[0] for reason in decided.reasons}
+    if len(codes & {"confirmed", "refuted"}) != 1:
+        return model
+    right = ("confirmed" in codes) != _contradicts(scored)
+    wrong = min(500.0, model.wrong + (not right))
+    return replace(model, right=min(500.0, model.right + right), wrong=wrong)
+
+
+def _capped(nats: float, policy: Policy) -> float:
+    return max(-policy.weights.cluster_cap, min(policy.weights.cluster_cap, nats))
 
 
 def _contradicts(scored: FeedbackScored) -> bool:
@@ -204,13 +241,11 @@ def _backed(scored: FeedbackScored, known: Evidence) -> bool:
     return known.confirmed if scored.stance > 0 else known.refuted
 
 
-def settle(account: Account, decided: FeedbackDecided, weight: float = 1.0) -> Account:
+def settle(account: Account, decided: FeedbackDecided, scored: FeedbackScored) -> Account:
     """Credit or debit a user for a vote that a verifier, a reference or people resolved."""
     codes = {reason.code for reason in decided.reasons}
     proven = any(code.startswith("confirmed_by") for code in codes)
     refuted = any(code.startswith("refuted_by") for code in codes)
-    return replace(
-        account,
-        right=min(20.0, account.right + (weight if proven and not refuted else 0.0)),
-        wrong=min(20.0, account.wrong + (5 * weight if refuted else 0.0)),
-    )
+    right = scored.weight if proven and not refuted else 0.0
+    wrong = 5 * scored.weight if refuted else 0.0
+    return account.proven(scored.subject, right, wrong) if right or wrong else account

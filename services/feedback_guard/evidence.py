@@ -8,7 +8,7 @@ from fractions import Fraction
 from imece.events import Correction, FeedbackScored, FeedbackSubmitted
 from services.feedback_guard import arithmetic, claims
 from services.feedback_guard.policy import Policy
-from services.feedback_guard.state import Claim
+from services.feedback_guard.state import Claim, Support, slot
 
 
 @dataclass(frozen=True)
@@ -18,16 +18,22 @@ class Evidence:
     arithmetic: bool | None = None
     reference: bool | None = None
     reviewed: bool | None = None
+    sampled: bool | None = None
+    """What nearly all randomly chosen users say."""
+    asked: tuple[int, int] = (0, 0)
+    """How many of them so far say that it is right, and wrong."""
+    rival: bool = False
+    """People confirmed another answer to the question."""
 
     @property
     def confirmed(self) -> bool:
         """Somebody other than the voters says that the answer is right."""
-        return True in (self.arithmetic, self.reference, self.reviewed)
+        return True in (self.arithmetic, self.reference, self.reviewed, self.sampled)
 
     @property
     def refuted(self) -> bool:
         """Somebody other than the voters says that the answer is wrong."""
-        return False in (self.arithmetic, self.reference, self.reviewed)
+        return False in (self.arithmetic, self.reference, self.reviewed, self.sampled)
 
 
 def taught(feedback: FeedbackSubmitted) -> str:
@@ -42,13 +48,29 @@ def evidence(scored: FeedbackScored, claim: Claim, policy: Policy) -> Evidence:
     truth = arithmetic.value(expression) if expression else None
     reference = None if claim.reference is None else _same(claim.reference, scored.answer)
     support = claim.support(scored.answer)
+    others = (s for answer, s in claim.answers.items() if answer != slot(scored.answer))
+    return Evidence(
+        None if truth is None else _calculates(scored, truth),
+        reference,
+        _reviewed(support, policy),
+        _sampled(support, policy),
+        (len(support.sampled_for), len(support.sampled_against)),
+        any(_reviewed(s, policy) or _sampled(s, policy) for s in others),
+    )
+
+
+def _reviewed(support: Support, policy: Policy) -> bool | None:
     needed = policy.thresholds.reviewers
-    reviewed = None
     if len(support.reviews_for) >= needed and not support.reviews_against:
-        reviewed = True
-    elif len(support.reviews_against) >= needed and not support.reviews_for:
-        reviewed = False
-    return Evidence(None if truth is None else _calculates(scored, truth), reference, reviewed)
+        return True
+    return False if len(support.reviews_against) >= needed and not support.reviews_for else None
+
+
+def _sampled(support: Support, policy: Policy) -> bool | None:
+    needed = policy.thresholds.sampled_agree
+    if len(support.sampled_for) >= needed:
+        return True
+    return False if len(support.sampled_against) >= needed else None
 
 
 def _calculates(scored: FeedbackScored, truth: Fraction) -> bool | None:

@@ -28,6 +28,8 @@ class Weights(_Part):
     injection: float
     mixed_scripts: float
     elicited: float
+    sampled: float
+    rival: float
 
 
 class Admission(_Part):
@@ -49,6 +51,9 @@ class Thresholds(_Part):
     young_days: float
     campaign_accounts: int
     reviewers: int
+    quarantine_days: float
+    sampled_people: int
+    sampled_agree: int
 
 
 class Budgets(_Part):

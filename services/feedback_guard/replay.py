@@ -46,6 +46,15 @@ class Guard:
         right = review.choice == 0
         return self._database.transact(store.add_review, key, review.reviewer, right, self.policy)
 
+    def opinion(
+        self, feedback: Envelope[FeedbackSubmitted], user: str, right: bool
+    ) -> list[FeedbackDecided]:
+        """Book the word of a randomly chosen user on the answer that `feedback` is for."""
+        key = store.feedback_key(feedback.source, feedback.id)
+        return self._database.transact(
+            store.add_review, key, user, right, self.policy, sampled=True
+        )
+
 
 def item_of(feedback: Envelope[FeedbackSubmitted]) -> str:
     """Return the item under which people are asked about this feedback."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from prometheus_client import Counter, Histogram
 
+from imece import tokens
 from imece.events import (
     Correction,
     DatasetPublished,
@@ -16,6 +17,8 @@ from imece.events import (
     FeedbackScored,
     FeedbackSubmitted,
     Instruction,
+    OpinionGiven,
+    OpinionRequested,
     Reason,
     ReviewAnswered,
     ReviewRequested,
@@ -28,12 +31,13 @@ from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.datasets import read
 from imece.runtime.delivery import Rejected, Subscription, batch, each
-from services.feedback_guard import claims, store
+from services.feedback_guard import claims, panel, store
 from services.feedback_guard.policy import Policy
 
 SOURCE = "imece/feedback-guard"
 _DECIDED = Counter("imece_feedback_decided", "Decisions", ["verdict"])
 _SECONDS = Histogram("imece_feedback_decision_seconds", "From the event's time to its decision")
+_UNINVITED = Counter("imece_feedback_uninvited", "Opinions without invitation", ["reason"])
 _REASONS = Counter("imece_feedback_reason", "Reasons of decisions", ["verdict", "reason"])
 
 
@@ -61,6 +65,7 @@ class Routes:
             batch(FeedbackScored, self.on_scored),
             each(DatasetPublished, self.on_dataset),
             each(ReviewAnswered, self.on_review),
+            each(OpinionGiven, self.on_opinion),
         )
 
     async def on_submitted(self, events: Sequence[Envelope[FeedbackSubmitted]]) -> None:
@@ -97,7 +102,13 @@ class Routes:
             for item, decision in zip(scored, decided, strict=True)
             if decision.verdict == "quarantine" and isinstance(item.feedback.signal, Correction)
         ]
-        await self._publish(*map(_announcement, decided), *reviews)
+        waiting = [
+            item
+            for item, decision in zip(scored, decided, strict=True)
+            if decision.verdict == "quarantine" and item.stance > 0
+        ]
+        opinions = await self._opinions(waiting)
+        await self._publish(*map(_announcement, decided), *reviews, *opinions)
         _count(decided)
         now = datetime.now(UTC)
         for item in scored:
@@ -131,6 +142,38 @@ class Routes:
         )
         await self._publish(*map(_announcement, decided))
         _count(decided)
+
+    async def on_opinion(self, event: Envelope[OpinionGiven]) -> None:
+        """Book the word of an invited user; without token keys upstream vouches for them."""
+        given = event.data
+        if self._keys:
+            problem = tokens.check(
+                given.token or "", self._keys, given.item, given.user, event.time
+            )
+            if problem is not None:
+                _UNINVITED.labels(problem).inc()
+                return
+        key = given.item.removeprefix("feedback:")
+        decided = await self._database.run(
+            store.add_review, key, given.user, given.right, self._policy, sampled=True
+        )
+        await self._publish(*map(_announcement, decided))
+        _count(decided)
+
+    async def _opinions(
+        self, waiting: Sequence[FeedbackScored]
+    ) -> list[Envelope[OpinionRequested]]:
+        """Ask randomly chosen users about each answer in doubt, once."""
+        users = await self._database.run(store.active, {s.feedback.tenant for s in waiting})
+        asked = []
+        for scored in waiting:
+            item = f"feedback:{store.key_of(scored)}"
+            active = users[scored.feedback.tenant]
+            request = panel.request(item, scored, active, self._keys, self._policy)
+            if request is not None:
+                id = derived_id(SOURCE, "opinion", scored.claim, scored.answer)
+                asked.append(new(request, SOURCE, id))
+        return asked
 
 
 def _announcement(decided: FeedbackDecided) -> Envelope[FeedbackDecided]:

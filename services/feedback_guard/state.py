@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 
 VOTERS = 12
 """Voters kept for one answer; enough to count clusters."""
-OPINIONS = 8
+OPINIONS = 5
 """People kept on each side of one answer."""
+SAMPLED = 7
+"""Randomly chosen users whose second opinion on one answer is kept."""
 ANSWERS = 4
 """Answers kept for one claim."""
 _SLOT = 24  # bytes
@@ -34,10 +36,28 @@ def slot(answer: str) -> str:
 
 @dataclass(frozen=True)
 class Account:
-    """What is remembered of a user: votes that were proven right and wrong."""
+    """What is remembered of a user (or of a model): what was proven right and wrong."""
 
     right: float = 1.0
     wrong: float = 1.0
+    subjects: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """The same for each subject on its own."""
+
+    def trust(self, subject: str) -> float:
+        """Return the log-odds of being right about a subject; elsewhere earned counts half."""
+        right, wrong = self.subjects.get(subject, (0.0, 0.0))
+        return 0.15 * (self.right - self.wrong) + 0.15 * (right - wrong)
+
+    def proven(self, subject: str, right: float, wrong: float) -> Account:
+        """Return the account after a vote about a subject was proven; at most 20 is remembered."""
+        before = self.subjects.get(subject, (0.0, 0.0))
+        there = (min(20.0, before[0] + right), min(20.0, before[1] + wrong))
+        return replace(
+            self,
+            right=min(20.0, self.right + right),
+            wrong=min(20.0, self.wrong + wrong),
+            subjects={**self.subjects, subject: there},
+        )
 
 
 @dataclass(frozen=True)
@@ -49,11 +69,15 @@ class Support:
     votes: int = 0
     reviews_for: tuple[str, ...] = ()
     reviews_against: tuple[str, ...] = ()
+    sampled_for: tuple[str, ...] = ()
+    """Randomly chosen users who were asked, at most `SAMPLED` in all."""
+    sampled_against: tuple[str, ...] = ()
 
     @property
     def asked(self) -> bool:
         """Some person has said something about the answer."""
-        return bool(self.reviews_for or self.reviews_against)
+        sampled = self.sampled_for or self.sampled_against
+        return bool(self.reviews_for or self.reviews_against or sampled)
 
     def voted(self, by: str) -> Support:
         """Add one account's vote; of many accounts only the first `VOTERS` are remembered."""
@@ -69,6 +93,15 @@ class Support:
         if right:
             return replace(self, reviews_for=(*names, by))
         return replace(self, reviews_against=(*names, by))
+
+    def sampled(self, by: str, right: bool) -> Support:
+        """Add one randomly chosen user's word; everybody is heard once, at most `SAMPLED`."""
+        heard = self.sampled_for + self.sampled_against
+        if by in heard or len(heard) >= SAMPLED:
+            return self
+        if right:
+            return replace(self, sampled_for=(*self.sampled_for, by))
+        return replace(self, sampled_against=(*self.sampled_against, by))
 
 
 @dataclass(frozen=True)
@@ -97,33 +130,38 @@ class Claim:
 
 def pack_account(account: Account) -> str:
     """Return the stored form of an account."""
-    return json.dumps([round(account.right, 2), round(account.wrong, 2)])
+    subjects = {name: [round(n, 2) for n in both] for name, both in account.subjects.items()}
+    kept = [round(account.right, 2), round(account.wrong, 2), subjects]
+    return json.dumps(kept, separators=(",", ":"))
 
 
 def unpack_account(text: str) -> Account:
     """Return the account of a stored form."""
-    right, wrong = json.loads(text)
-    return Account(right, wrong)
+    right, wrong, subjects = json.loads(text)
+    return Account(right, wrong, {name: (r, w) for name, (r, w) in subjects.items()})
 
 
 def pack_claim(claim: Claim) -> str:
     """Return the stored form of a claim; its reference is stored elsewhere."""
-    packed = {
-        answer: [
-            " ".join(s.accounts),
-            s.votes,
-            " ".join(s.reviews_for),
-            " ".join(s.reviews_against),
-        ]
-        for answer, s in claim.answers.items()
-    }
+    packed = {answer: [s.votes, *map(" ".join, _people(s))] for answer, s in claim.answers.items()}
     return json.dumps(packed, ensure_ascii=False, separators=(",", ":"))
 
 
 def unpack_claim(text: str, reference: str | None) -> Claim:
     """Return the claim of a stored form."""
     answers = {
-        answer: Support(tuple(a.split()), votes, tuple(f.split()), tuple(against.split()))
-        for answer, (a, votes, f, against) in json.loads(text).items()
+        answer: Support(first, votes, *others)
+        for answer, (votes, *people) in json.loads(text).items()
+        for first, *others in [[tuple(names.split()) for names in people]]
     }
     return Claim(answers, reference)
+
+
+def _people(support: Support) -> tuple[tuple[str, ...], ...]:
+    return (
+        support.accounts,
+        support.reviews_for,
+        support.reviews_against,
+        support.sampled_for,
+        support.sampled_against,
+    )

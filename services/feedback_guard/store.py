@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from imece.events import Envelope, FeedbackDecided, FeedbackScored, FeedbackSubmitted, derived_id
 from imece.runtime.database import insert_new, upsert
-from services.feedback_guard import admission, budgets, core, minhash, rows, tables
+from services.feedback_guard import admission, budgets, core, minhash, panel, rows, tables
 from services.feedback_guard.budgets import Bucket
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.rows import Decision
@@ -57,7 +57,18 @@ def score_all(
         )
     insert_new(connection, table, list(fresh.values()))
     rows.save_ledger(connection, ledger)
+    seats = [panel.seat(e, policy) for e, s in zip(events, scored, strict=True) if s.hard is None]
+    taken = {str(seat["seat"]): seat for seat in seats if seat is not None}
+    upsert(connection, tables.PANEL, list(taken.values()), ["seat"])
     return scored
+
+
+def active(connection: Connection, tenants: set[str]) -> dict[str, list[str]]:
+    """Return users of these tenants who gave feedback lately, at most 512 of each."""
+    found: dict[str, list[str]] = {tenant: [] for tenant in tenants}
+    for row in rows.matching(connection, tables.PANEL, tables.PANEL.c.tenant, tenants):
+        found[row.tenant].append(row.user)
+    return found
 
 
 def refuse(connection: Connection, feedback: str, decided: FeedbackDecided) -> FeedbackDecided:
@@ -82,7 +93,8 @@ class State:
 
     def decide(self, item: FeedbackScored, version: int) -> FeedbackDecided:
         """Decide one feedback whose vote is in its claim, and book what follows from it."""
-        user = _user(item.feedback)
+        user, model = _user(item.feedback), _model(item)
+        known = self.accounts.get(model, Account())
         account, claim = self.accounts.get(user, Account()), self.claims[item.claim]
         decided = core.decide(
             item,
@@ -91,11 +103,13 @@ class State:
             version=version,
             near=self._meet(item),
             ledger=self.ledger,
+            model=known,
         )
         if version == 1 or decided.verdict != "quarantine":
             if decided.row is not None:
                 self.ledger.update(budgets.book(item, self.policy, self.ledger, None))
-            self.accounts[user] = core.settle(account, decided, item.weight)
+            self.accounts[user] = core.settle(account, decided, item)
+            self.accounts[model] = core.settle_model(known, decided, item)
             self.changed[key_of(item)] = Decision(item, decided)
         return decided
 
@@ -118,7 +132,7 @@ def load(connection: Connection, scored: Sequence[FeedbackScored], policy: Polic
     return State(
         policy,
         rows.claims(connection, {s.claim for s in scored}),
-        rows.accounts(connection, {_user(s.feedback) for s in scored}),
+        rows.accounts(connection, {id for s in scored for id in (_user(s.feedback), _model(s))}),
         rows.ledger(connection, {key for s in scored for key in budgets.keys(s, policy)}),
         {band: found.get(band, []) for band in bands},
     )
@@ -160,15 +174,24 @@ def add_references(
 
 
 def add_review(
-    connection: Connection, feedback: str, reviewer: str, right: bool, policy: Policy
+    connection: Connection,
+    feedback: str,
+    by: str,
+    right: bool,
+    policy: Policy,
+    *,
+    sampled: bool = False,
 ) -> list[FeedbackDecided]:
-    """Book one reviewer's word on the answer that `feedback` gave, then decide what waited."""
+    """Book a reviewer's, or a randomly chosen user's, word on an answer; decide what waited."""
     found = rows.decisions(connection, [feedback]).get(feedback)
     if found is None:
         return []
     item = found.scored
     claim = rows.claims(connection, [item.claim])[item.claim]
-    support = claim.support(item.answer).reviewed(account_id(item.feedback.tenant, reviewer), right)
+    support, name = claim.support(item.answer), account_id(item.feedback.tenant, by)
+    if sampled and any(name in s.accounts for s in claim.answers.values()):
+        return []  # who voted has been heard
+    support = support.sampled(name, right) if sampled else support.reviewed(name, right)
     rows.save_claims(connection, {item.claim: claim.with_support(item.answer, support)})
     return _resolve(connection, [item.claim], policy)
 
@@ -197,6 +220,11 @@ def key_of(item: FeedbackScored) -> str:
 
 def _user(feedback: FeedbackSubmitted) -> str:
     return account_id(feedback.tenant, feedback.user)
+
+
+def _model(item: FeedbackScored) -> str:
+    """Return the id under which the record of a model on a subject is kept."""
+    return account_id(item.feedback.tenant, f"model\x1f{item.feedback.model}\x1f{item.subject}")
 
 
 def _vote_key(event: Envelope[FeedbackSubmitted]) -> str:

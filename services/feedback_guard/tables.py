@@ -37,6 +37,13 @@ LEDGER = Table(
     Column("level", Float, nullable=False),
     Column("at", Float, nullable=False),
 )
+PANEL = Table(
+    "panel",
+    METADATA,
+    Column("seat", String(220), primary_key=True),
+    Column("tenant", String(200), nullable=False, index=True),
+    Column("user", String(200), nullable=False),
+)
 REFERENCE = Table(
     "reference",
     METADATA,

@@ -93,6 +93,47 @@ class JudgementCompleted(Event):
     """Digest of the valid calibration that covers this verdict; without one it only ranks."""
 
 
+class Invitation(Part):
+    """One user who is asked, and the token that goes back with the opinion."""
+
+    user: Name
+    token: Annotated[str, Field(max_length=300)] | None = None
+
+
+class OpinionRequested(Event):
+    """Ask these randomly chosen users which answer is right; only their opinions count."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.opinion.requested.v1",
+        "item",
+        ("feedback-guard",),
+        ("upstream",),
+        public=True,
+    )
+    item: Name
+    prompt: Text
+    answer: Text
+    """The answer in doubt: is it right?"""
+    invited: Annotated[tuple[Invitation, ...], Field(min_length=1)]
+    tenant: Name = "default"
+
+
+class OpinionGiven(Event):
+    """One invited user's word on an answer; who was not invited has no valid token."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.opinion.given.v1",
+        "item",
+        ("upstream",),
+        ("feedback-guard",),
+        public=True,
+    )
+    item: Name
+    user: Name
+    right: bool
+    token: Annotated[str, Field(max_length=300)] | None = None
+
+
 class ReviewRequested(Event):
     """A question for people: quarantined feedback or a judgement; the first one of an item stands.
 

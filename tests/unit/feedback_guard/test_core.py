@@ -180,8 +180,9 @@ def test_the_score_is_the_sum_of_the_reasons():
 def test_a_refuted_vote_costs_more_than_a_proven_one_earns():
     lie = decided(vote(Correction(text="5")))
     truth = decided(vote(Correction(text="4")))
-    liar = core.settle(Account(), lie)
-    assert liar.wrong - 1 == 5 * (core.settle(Account(), truth).right - 1)
+    scored = core.score(vote(Thumb(up=True)), Account(), ADMITTED, POLICY)
+    liar = core.settle(Account(), lie, scored)
+    assert liar.wrong - 1 == 5 * (core.settle(Account(), truth, scored).right - 1)
     assert core.score(vote(Thumb(up=True)), liar, ADMITTED, POLICY).trust < 0
 
 

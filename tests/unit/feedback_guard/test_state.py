@@ -30,6 +30,7 @@ def fullest() -> Claim:
             support = support.voted(account_id("t", f"u{voter}"))
             for right in (True, False):
                 support = support.reviewed(account_id("t", f"r{voter}"), right)
+                support = support.sampled(account_id("t", f"s{voter}"), right)
         claim = claim.with_support(answer, support)
     return claim
 
@@ -41,7 +42,9 @@ def test_a_claim_takes_at_most_two_kilobytes():
 
 
 def test_a_user_takes_at_most_half_a_kilobyte():
-    account = Account(right=20.0, wrong=20.0)
+    names = ["sum", "medical", "legal", "money", "code", "place", "time", "person", "amount"]
+    names += ["reason", "other"]
+    account = Account(right=20.0, wrong=20.0, subjects=dict.fromkeys(names, (19.55, 19.55)))
     assert len(pack_account(account).encode()) + len(account_id("t", "u" * 200)) <= 500
     assert unpack_account(pack_account(account)) == account
 

@@ -1,0 +1,137 @@
+"""Second opinions: users chosen at random decide what votes alone never may."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imece.events import (
+    Correction,
+    Envelope,
+    FeedbackDecided,
+    FeedbackScored,
+    FeedbackSubmitted,
+    OpinionGiven,
+    OpinionRequested,
+    Thumb,
+    encode,
+    new,
+)
+from imece.runtime.artifacts import Artifacts
+from imece.runtime.database import Database
+from services.feedback_guard import tables
+from services.feedback_guard.policy import load
+from services.feedback_guard.replay import Guard
+from services.feedback_guard.routes import Routes
+
+POLICY = load(Path("services/feedback_guard/policy.toml"))
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+KEYS = {"k1": b"a secret of sixteen bytes"}
+CANTEEN = "Who runs our canteen?"
+
+
+def vote(
+    user: str, signal: Thumb | Correction, prompt: str = CANTEEN, days: int = 400
+) -> Envelope[FeedbackSubmitted]:
+    data = FeedbackSubmitted(
+        user=user,
+        response=f"r-{user}-{len(prompt)}",
+        prompt=prompt,
+        answer="Ali Bey.",
+        signal=signal,
+        account_created=NOW - timedelta(days=days),
+    )
+    return Envelope(data, f"e-{user}-{prompt}", "test", NOW)
+
+
+@pytest.mark.parametrize(
+    ("agree", "verdict"), [(7, "accept"), (6, "accept"), (5, "quarantine"), (0, "quarantine")]
+)
+def test_six_of_seven_users_carry_a_correction(agree: int, verdict: str):
+    guard, correction = Guard(POLICY), vote("ayşe", Correction(text="Zeynep Hanım"))
+    (decided,) = guard.submit([correction])
+    for number in range(7):
+        for changed in guard.opinion(correction, f"u{number}", right=number < agree):
+            decided = changed
+    assert decided.verdict == verdict
+
+
+def test_who_voted_is_not_heard_again_and_nobody_is_heard_twice():
+    guard, correction = Guard(POLICY), vote("ayşe", Correction(text="Zeynep Hanım"))
+    friends = [vote(f"fan{n}", Correction(text="Zeynep Hanım")) for n in range(9)]
+    guard.submit([correction, *friends])
+    for number in range(9):
+        assert guard.opinion(correction, f"fan{number}", right=True) == []
+        assert guard.opinion(correction, "one", right=True) == []
+
+
+def test_an_answer_that_people_confirmed_keeps_praise_of_another_out():
+    guard, correction = Guard(POLICY), vote("ayşe", Correction(text="Zeynep Hanım"))
+    guard.submit([correction])
+    for number in range(7):
+        guard.opinion(correction, f"u{number}", right=True)
+    (praise,) = guard.submit([vote("ali", Thumb(up=True))])
+    assert praise.verdict == "quarantine"
+    assert "rival_confirmed" in {reason.code for reason in praise.reasons}
+
+
+class World:
+    """The routes with everything they published."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.out: list[Envelope[Any]] = []
+        self.routes = Routes(database, Artifacts(folder.as_uri()), self.publish, POLICY, KEYS)
+
+    async def publish(self, *envelopes: Envelope[Any]) -> None:
+        for envelope in envelopes:
+            encode(envelope)
+        self.out += envelopes
+
+    async def send(self, *events: Envelope[FeedbackSubmitted]) -> None:
+        await self.routes.on_submitted(events)
+        await self.routes.on_scored([e for e in self.out if isinstance(e.data, FeedbackScored)])
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [e.data for e in self.out if isinstance(e.data, kind)]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    database = Database(f"sqlite:///{tmp_path}/guard.db", tables.METADATA, "feedback-guard")
+    await database.open()
+    yield World(database, tmp_path)
+    await database.close()
+
+
+async def test_invited_users_decide_and_others_are_not_heard(world: World):
+    crowd = [vote(f"u{n}", Thumb(up=True), f"What is {n} + 1?") for n in range(20)]
+    fresh = [vote(f"new{n}", Thumb(up=True), f"What is {n} + 2?", days=1) for n in range(20)]
+    await world.send(*crowd, *fresh, vote("ayşe", Correction(text="Zeynep Hanım")))
+    (request,) = [r for r in world.of(OpinionRequested) if r.prompt == CANTEEN]
+    assert len(request.invited) == 7
+    assert {i.user for i in request.invited} <= {f"u{n}" for n in range(20)}
+
+    async def say(user: str, token: str | None) -> None:
+        opinion = OpinionGiven(item=request.item, user=user, right=True, token=token)
+        await world.routes.on_opinion(Envelope(opinion, f"o-{user}", "app", NOW))
+
+    world.out.clear()
+    for number in range(20):
+        await say(f"u{number}", None)
+        await say(f"stranger{number}", request.invited[0].token)
+    assert world.out == []
+    for invitation in request.invited:
+        await say(invitation.user, invitation.token)
+    (decided,) = world.of(FeedbackDecided)
+    assert (decided.verdict, decided.version) == ("accept", 2)
+
+
+async def test_without_enough_active_users_nobody_is_asked(world: World):
+    await world.send(vote("ayşe", Correction(text="Zeynep Hanım")))
+    assert world.of(OpinionRequested) == []
+    late = OpinionGiven(item="feedback:unknown", user="u", right=True)
+    await world.routes.on_opinion(new(late, "app"))
