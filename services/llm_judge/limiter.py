@@ -8,14 +8,14 @@ from collections import deque
 from typing import Literal
 
 Ending = Literal["good", "congested", "other"]
-_WINDOW, _SHARE = 40, 0.15
+_WINDOW, _SHARE = 50, 0.25
 
 
 class Limiter:
     """Additive increase, multiplicative decrease, shared by all callers of one client.
 
-    A lone 429 among good answers concerns its own call; a share of more than 15 % of the last
-    40 endings concerns all: the limit is halved, and a Retry-After then holds everyone back.
+    Some 429s among good answers concern their own calls; a share of more than a quarter of the
+    last 50 endings concerns all: the limit is halved, and a Retry-After holds everyone back.
     """
 
     def __init__(self, ceiling: int, start: int = 4) -> None:

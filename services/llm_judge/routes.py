@@ -6,8 +6,8 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -87,6 +87,7 @@ class Judging:
         self._mark = mark
         self._owner = uuid.uuid4().hex
         self._chance = random.Random()
+        self._held: dict[str, Mapping[str, str]] = {}
         self._batch = _Batch()
         self._wake = asyncio.Event()
 
@@ -147,10 +148,13 @@ class Judging:
     async def _judge(self, cascade: Cascade, each: store.Stored, current: _Batch) -> None:
         try:
             known, constant = await self._database.run(_remembered, cascade, each.request)
-            judged = await cascade.judge(each.request, known, constant)
+            held = self._held.pop(each.id, {})
+            judged = await cascade.judge(each.request, {**known, **held}, constant)
+            judged = replace(judged, fresh={**held, **judged.fresh})
             if judged.again is not None and time.time() < each.arrived + self._patience:
                 until = time.time() + _parked_for(time.time() - each.arrived, judged.again)
                 await self._database.run(store.park, each.id, until)
+                self._held[each.id] = judged.fresh  # one order may have had its answer
                 PARKED.inc()
             else:
                 current.judged.append((each.id, judged))

@@ -1,0 +1,1 @@
+"""Parts of the judge's benchmark: recorded answers, a faulty endpoint, tricks."""
