@@ -14,6 +14,7 @@ app.add_typer(kafka.app, name="kafka")
 app.add_typer(dead.app, name="dead")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(judge.app, name="judge")
+app.add_typer(models.app, name="models")
 app.add_typer(review.app, name="review")
 app.add_typer(contracts.app, name="contracts")
 for command in (publish, watch, topics, status):

@@ -22,7 +22,7 @@ _MOST_HEADER = 100_000_000  # bytes; safetensors' own limit
 _SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4}
 _SIZES |= {"F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 _CAUSAL = re.compile(r"(ForCausalLM|LMHeadModel)$")
-_LICENSE = re.compile(r"^license(?P<name>_name)?:\s*[\"']?(?P<value>[\w.+-]+)", re.M)
+_LICENSE = re.compile(r"^(?P<key>license(?:_name)?):\s*[\"']?(?P<value>[\w.+-]+)", re.M)
 _CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 # The folder that is made of this wheel holds no model card.
 _KNOWN = {DEFAULT_BASE: "apache-2.0"}
@@ -133,18 +133,23 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 def _license(model: LocalModel) -> str:
-    card = model.path / "README.md"
-    head = ""
-    if card.is_file():
-        text = card.read_text(encoding="utf-8", errors="replace")
-        head = text.split("\n---", 1)[0] if text.startswith("---") else ""
-    found = {bool(m["name"]): m["value"].lower() for m in _LICENSE.finditer(head)}
-    if found and (found.get(False) != "other" or True in found):
-        return found[True] if found.get(False, "other") == "other" else found[False]
+    card = _card(model.path)
+    if "license" in card:
+        return card.get("license_name", "other") if card["license"] == "other" else card["license"]
     about = model.path / "imece.json"
     if about.is_file():
         return str(_json(about).get("license", UNKNOWN))
     return _KNOWN.get(model.uri.partition("#")[0], UNKNOWN)
+
+
+def _card(folder: Path) -> dict[str, str]:
+    """Return what the head of the model card says of the licence."""
+    path = folder / "README.md"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    if not text.startswith("---"):
+        return {}
+    head = text.split("\n---", 1)[0]
+    return {found["key"]: found["value"].lower() for found in _LICENSE.finditer(head)}
 
 
 def _has_template(folder: Path) -> bool:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imece.errors import JobError, RejectedError
-from imece.events import AdaptationRequested, DatasetRef, Document, Instruction, LoraRecipe
+from imece.events import (
+    AdaptationRequested,
+    DatasetRef,
+    Document,
+    Instruction,
+    PreferencePair,
+    Rated,
+)
 from imece.events.recipes import PretrainingRecipe
 from imece.runtime.artifacts import Artifacts
 from services.adapter import job
@@ -38,11 +46,30 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifacts:
     return Artifacts(str(tmp_path / "artifacts"))
 
 
-def run(folder: Path, base: object, ref: DatasetRef, **recipe: Any) -> dict[str, Any]:
-    request = AdaptationRequested(
-        model="m", base=str(base), datasets=(ref,), recipe=LoraRecipe(**recipe)
+def run(
+    folder: Path, base: object, ref: DatasetRef, export: str = "adapter", **recipe: Any
+) -> dict[str, Any]:
+    request = AdaptationRequested.model_validate(
+        {"model": "m", "base": str(base), "datasets": [ref], "recipe": recipe, "export": export}
     )
     return job.work(child_job(folder / "jobs" / "1", request.model_dump(mode="json")))
+
+
+def copied(base: Path, to: Path) -> Path:
+    """Return a copy of `base` to spoil."""
+    return Path(shutil.copytree(base, to))
+
+
+def changed(path: Path, **fields: Any) -> None:
+    """Set fields of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | fields), encoding="utf-8")
+
+
+def assert_refused(reason: str, *arguments: Any, **options: Any) -> None:
+    with pytest.raises((JobError, RejectedError)) as raised:
+        run(*arguments, **options)
+    assert getattr(raised.value, "reason", None) == reason
+    assert not getattr(raised.value, "retry", False)
 
 
 def test_the_adapter_says_what_it_was_made_of_and_no_path_of_this_machine(
@@ -118,3 +145,101 @@ def test_a_rank_larger_than_a_matrix_fails_by_name(
     with pytest.raises(JobError) as raised:
         run(tmp_path, base, publish(artifacts, ROWS), rank=17)
     assert (raised.value.reason, raised.value.retry) == ("rank_too_large", False)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "export"), [({"method": "full", "epochs": 2}, "adapter"), ({"rank": 2}, "merged")]
+)
+def test_a_whole_model_is_a_folder_of_its_own_and_can_be_tuned_again(
+    tmp_path: Path, base: Path, artifacts: Artifacts, recipe: dict[str, Any], export: str
+) -> None:
+    (base / "README.md").write_text("---\nlicense: mit\n---\n")
+    ref = publish(artifacts, ROWS)
+    result = run(tmp_path, base, ref, export, **recipe)
+    assert (result["whole"], "/models/" in result["uri"]) == (True, True)
+    folder = artifacts.fetch_folder(result["uri"], result["digest"], tmp_path / "copies")
+    names = {path.name for path in folder.iterdir()}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "imece.json"} <= names
+    assert not {"adapter_config.json", "README.md"} & names
+    assert json.loads((folder / "imece.json").read_text("utf-8"))["license"] == "mit"
+    again = run(tmp_path / "again", result["uri"], ref, rank=2)
+    assert (again["whole"], again["metrics"]["rows"]) == (False, len(ROWS))
+
+
+def test_thumbs_and_pairs_become_an_adapter(
+    tmp_path: Path, base: Path, artifacts: Artifacts
+) -> None:
+    rated = [
+        Rated(prompt=r.prompt, response=r.response, desirable=bool(i % 2))
+        for i, r in enumerate(ROWS)
+    ]
+    pairs = [PreferencePair(prompt=r.prompt, chosen=r.response, rejected="no") for r in ROWS]
+    kto = run(tmp_path / "kto", base, publish(artifacts, rated), objective={"kind": "kto"})
+    dpo = run(tmp_path / "dpo", base, publish(artifacts, pairs), objective={"kind": "dpo"})
+    assert (kto["metrics"]["rows"], dpo["metrics"]["rows"]) == (len(ROWS), len(ROWS))
+
+
+def test_rows_longer_than_the_bases_context_are_counted(
+    tmp_path: Path, base: Path, artifacts: Artifacts
+) -> None:
+    long = Instruction(prompt="su " * 40, response="çay")
+    metrics = run(tmp_path, base, publish(artifacts, [*ROWS, long]))["metrics"]
+    assert (metrics["rows"], metrics["rows_too_long"]) == (len(ROWS), 1)
+
+
+def test_mixed_kinds_for_dpo_fail_by_name(tmp_path: Path, base: Path, artifacts: Artifacts) -> None:
+    pair = PreferencePair(prompt="p", chosen="c", rejected="r")
+    ref = publish(artifacts, [*ROWS[:2], pair])
+    assert_refused("mixed_kinds", tmp_path, base, ref, objective={"kind": "dpo"})
+
+
+def test_a_base_that_continues_no_text_fails_by_name(
+    tmp_path: Path, base: Path, artifacts: Artifacts
+) -> None:
+    other = copied(base, tmp_path / "other")
+    changed(other / "config.json", architectures=["BertForMaskedLM"])
+    assert_refused("not_causal_lm", tmp_path, other, publish(artifacts, ROWS))
+    # One that claims to be a causal LM of a kind that nobody knows.
+    changed(other / "config.json", architectures=["NoForCausalLM"], model_type="no-such-kind")
+    assert_refused("not_causal_lm", tmp_path / "2", other, publish(artifacts, ROWS))
+
+
+def test_a_base_without_some_of_its_weights_fails_by_name(
+    tmp_path: Path, base: Path, artifacts: Artifacts
+) -> None:
+    other = copied(base, tmp_path / "other")
+    changed(other / "config.json", num_hidden_layers=2)
+    assert_refused("weights_missing", tmp_path, other, publish(artifacts, ROWS))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ raise_exception('only system messages') }}",
+        "{% for m in messages %}{{ m.role }}{% endfor %}",
+        "{% for m in messages %}{{ m.content }}",
+    ],
+    ids=["refuses", "loses the text", "is no template"],
+)
+def test_a_wrong_chat_template_fails_by_name(
+    tmp_path: Path, base: Path, artifacts: Artifacts, template: str
+) -> None:
+    other = copied(base, tmp_path / "other")
+    (other / "chat_template.jinja").write_text(template)
+    assert_refused("bad_chat_template", tmp_path, other, publish(artifacts, ROWS))
+
+
+def test_pickled_weights_fail_by_name(tmp_path: Path, base: Path, artifacts: Artifacts) -> None:
+    other = copied(base, tmp_path / "other")
+    (other / "model.safetensors").rename(other / "pytorch_model.bin")
+    with pytest.raises(RejectedError, match="pickles"):
+        run(tmp_path, other, publish(artifacts, ROWS))
+
+
+def test_a_forbidden_licence_fails_by_name(
+    tmp_path: Path, base: Path, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = copied(base, tmp_path / "other")
+    (other / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    monkeypatch.setenv("IMECE_FORBIDDEN_LICENSES", "cc-by-nc-*")
+    assert_refused("license_forbidden", tmp_path, other, publish(artifacts, ROWS))
