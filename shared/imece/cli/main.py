@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from imece.cli import contracts, dead, jobs, judge, kafka, review
+from imece.cli import contracts, dead, jobs, judge, kafka, models, review
 from imece.cli.publish import publish
 from imece.cli.status import status
 from imece.cli.watch import topics, watch
