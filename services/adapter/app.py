@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import MetaData
-
 from imece.runtime.app import Publish, Service
 from imece.runtime.database import Database
 from imece.runtime.jobs import Jobs
-from imece.runtime.jobs.store import define
 from imece.runtime.runs import child_environment
 from imece.runtime.settings import Settings
+from services.adapter import store
 from services.adapter.routes import results, subscriptions
 from services.adapter.settings import AdapterSettings
+from services.adapter.sweeps import Sweeps
 
 
 def build(settings: Settings, publish: Publish, own: AdapterSettings | None = None) -> Service:
     """Return the adapter, ready to run; nothing is opened yet."""
     own = own or AdapterSettings()
-    metadata = MetaData()
-    define(metadata)
-    database = Database(settings.database_url("adapter"), metadata, "adapter")
+    database = Database(settings.database_url("adapter"), store.METADATA, "adapter")
     jobs = Jobs(
         database,
         publish,
@@ -34,4 +31,5 @@ def build(settings: Settings, publish: Publish, own: AdapterSettings | None = No
         silence_seconds=own.silence_seconds,
         env=child_environment(settings, own),
     )
-    return Service("adapter", subscriptions(jobs), (jobs.run,), (database,))
+    sweeps = Sweeps(database, jobs, publish)
+    return Service("adapter", subscriptions(jobs, sweeps), (jobs.run, sweeps.run), (database,))

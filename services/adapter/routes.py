@@ -8,17 +8,26 @@ from typing import Any
 from imece.events import AdaptationRequested, Envelope, Event, JobCancelRequested
 from imece.runtime.delivery import Subscription, each
 from imece.runtime.jobs import Job, JobRequest, Jobs
-from services.adapter import core
+from services.adapter import core, sweep
+from services.adapter.sweeps import Sweeps
 
 
-def subscriptions(jobs: Jobs) -> tuple[Subscription, ...]:
+def subscriptions(jobs: Jobs, sweeps: Sweeps) -> tuple[Subscription, ...]:
     """Return what the adapter consumes."""
 
     async def on_request(event: Envelope[AdaptationRequested]) -> None:
         core.check(event.data)
-        await jobs.submit(event, job_request(event))
+        if event.data.sweep is None:
+            await jobs.submit(event, job_request(event))
+        else:
+            sweep.check(event.data)
+            await sweeps.begin(event)
 
-    return each(AdaptationRequested, on_request), each(JobCancelRequested, jobs.on_cancel)
+    async def on_cancel(event: Envelope[JobCancelRequested]) -> None:
+        await jobs.on_cancel(event)
+        await sweeps.on_cancel(event)
+
+    return each(AdaptationRequested, on_request), each(JobCancelRequested, on_cancel)
 
 
 def job_request(event: Envelope[AdaptationRequested]) -> JobRequest:
@@ -33,5 +42,7 @@ def job_request(event: Envelope[AdaptationRequested]) -> JobRequest:
 
 
 def results(job: Job, result: Mapping[str, Any]) -> Sequence[Event]:
-    """Return what to publish once `job` has succeeded."""
+    """Return what to publish once `job` has succeeded: of a sweep's trials only the best."""
+    if sweep.TRIAL in job.request:
+        return ()
     return (core.trained(job.id, job.request, result),)

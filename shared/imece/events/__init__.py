@@ -73,6 +73,7 @@ from imece.events.records import (
     RecordSubmitted,
     Turn,
 )
+from imece.events.sweeps import Choices, FloatRange, IntRange, Study, Sweep, Trial
 from imece.events.wire import Message, decode, encode
 
 SERVICES = ("ingest", "trainer", "adapter", "evaluator", "llm-judge", "feedback-guard", "review")
@@ -124,6 +125,7 @@ __all__ = [
     "AdapterTrained",
     "AuditRecorded",
     "Check",
+    "Choices",
     "Correction",
     "DatasetPublished",
     "DatasetRef",
@@ -140,9 +142,11 @@ __all__ = [
     "FeedbackRevoked",
     "FeedbackScored",
     "FeedbackSubmitted",
+    "FloatRange",
     "FullRecipe",
     "Ia3Recipe",
     "Instruction",
+    "IntRange",
     "Invitation",
     "JobCancelRequested",
     "JobState",
@@ -173,9 +177,12 @@ __all__ = [
     "ReviewRequested",
     "Sft",
     "State",
+    "Study",
+    "Sweep",
     "Thumb",
     "Topic",
     "TrainingRequested",
+    "Trial",
     "Turn",
     "Usage",
     "caused",

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field
 from imece.events.base import Count, Digest, Event, Name, Part, ShortText, Text, Topic
 from imece.events.recipes import AdaptationRecipe, LoraRecipe, PretrainingRecipe
 from imece.events.records import DatasetRef
+from imece.events.sweeps import Study, Sweep
 
 
 class ModelRef(Part):
@@ -47,6 +48,7 @@ class AdaptationRequested(Event):
     """Fine-tune `base` on the training rows of data sets; the result is named `model`.
 
     `export` asks for the adapter alone, or for a whole model with the adapter merged into it.
+    With a `sweep` many recipes are tried, each a job, and the best adapter alone is announced.
     """
 
     topic: ClassVar[Topic] = Topic(
@@ -58,6 +60,7 @@ class AdaptationRequested(Event):
     recipe: AdaptationRecipe = LoraRecipe()
     export: Literal["adapter", "merged"] = "adapter"
     evaluation: EvaluationPlan | None = None
+    sweep: Sweep | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     timeout_seconds: Annotated[int, Field(ge=1, le=30 * 86400)] = 86400
 
@@ -171,6 +174,8 @@ class AdapterTrained(Event):
     losses: tuple[tuple[int, float], ...] = ()
     """(step, loss) pairs, thinned to at most 200."""
     evaluation: EvaluationPlan | None = None
+    study: Study | None = None
+    """Of what it is the best, after a sweep."""
 
 
 class AdapterTainted(Event):

@@ -73,27 +73,32 @@ class Jobs:
         self._attempts: dict[str, Attempt] = {}
 
     async def submit(self, cause: Envelope[Any], request: JobRequest) -> None:
-        """Queue a job because of `cause`; the first write of an id wins.
+        """Queue a job because of `cause`; see `queue`."""
+        await self.queue(request, cause.traceparent)
+
+    async def queue(self, request: JobRequest, traceparent: str | None = None) -> None:
+        """Queue a job; the first write of an id wins.
 
         Returns when the row is durable. Its state is announced at once if the broker answers, else
         by the loop later. `UnavailableError` when the database does not answer.
         """
         async with self._publishing:
-            await self._database.run(
-                store.submit, request, cause.traceparent, self.owner, time.time()
-            )
+            await self._database.run(store.submit, request, traceparent, self.owner, time.time())
             await self._announce(request.id)
         self._claimable.set()
 
     async def on_cancel(self, event: Envelope[JobCancelRequested]) -> None:
         """Cancel a job of this service; one that waits ends at once, others' are ignored."""
-        job_id = event.data.job
+        await self.cancel(event.data.job, event.data.by)
+
+    async def cancel(self, job_id: str, by: str) -> None:
+        """Cancel a job if there is one of that id and it has not ended."""
         async with self._publishing:
             job = await self._database.run(store.cancel, job_id, self.owner, time.time())
             if job is None:
                 return
             await self._announce(job_id)
-        log.info("job.cancel", job=job_id, by=event.data.by, state=job.state)
+        log.info("job.cancel", job=job_id, by=by, state=job.state)
         if attempt := self._attempts.get(job_id):
             attempt.hurry.set()
 
