@@ -7,10 +7,11 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from imece.events import FeedbackDecided, ReviewAnswered
+from imece import tokens
+from imece.events import Envelope, FeedbackDecided, FeedbackSubmitted, ReviewAnswered
 from services.feedback_guard import claims
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.replay import Guard, item_of
@@ -18,6 +19,7 @@ from tests.bench.guarding.people import Opinion, Pool
 from tests.bench.guarding.stream import Sent
 
 BATCH = 200
+KEYS = {"bench": b"a key that no attacker has"}
 AFTER = timedelta(hours=36)
 """How long opinions are still answered when the stream is over."""
 
@@ -41,17 +43,18 @@ class Course:
 
     @property
     def accepted(self) -> bool:
-        """A training row was let in at some time and not taken back."""
-        return self.last.row is not None
+        """It was believed in the end, whether or not a budget had room for its row."""
+        return self.last.verdict == "accept"
 
     @property
-    def ever(self) -> bool:
-        return any(d.row is not None for _, d in self.decisions)
+    def row(self) -> bool:
+        """Its row trains models."""
+        return self.last.row is not None
 
     def within(self, span: timedelta) -> bool:
-        """Tell whether it stands accepted so long after it was sent."""
+        """Tell whether it was believed so long after it was sent."""
         known = [d for when, d in self.decisions if when <= self.sent.event.time + span]
-        return known[-1].row is not None
+        return known[-1].verdict == "accept"
 
 
 @dataclass
@@ -61,8 +64,6 @@ class Drive:
     courses: list[Course]
     cpu_seconds: float
     asked: int
-    rows_over_time: list[tuple[datetime, int, int]] = field(default_factory=list)
-    """Time, honest rows and poison rows accepted so far."""
 
 
 @dataclass
@@ -71,19 +72,21 @@ class _Run:
     pool: Pool | None
     dice: random.Random
     by_id: dict[str, Course] = field(default_factory=dict)
-    due: list[tuple[datetime, int, str, Opinion]] = field(default_factory=list)
-    asked: dict[str, str] = field(default_factory=dict)
+    due: list[tuple[datetime, int, Sent, Opinion]] = field(default_factory=list)
+    asked: set[str] = field(default_factory=set)
     staffed: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    number: int = 0
     cpu: float = 0.0
 
     def submit(self, part: Sequence[Sent]) -> None:
+        events = [proven(s.event) for s in part]
         began = time.process_time()
-        decided = self.guard.submit([s.event for s in part])
+        decided = self.guard.submit(events)
         self.cpu += time.process_time() - began
         now = part[-1].event.time
         for sent, decision in zip(part, decided, strict=True):
             self.by_id[decision.feedback] = Course(sent, [(sent.event.time, decision)])
-            if self.pool and decision.verdict == "quarantine" and sent.correction:
+            if self.pool and decision.verdict == "quarantine" and sent.teaches:
                 self.ask(sent, decision, now)
 
     def ask(self, sent: Sent, decision: FeedbackDecided, now: datetime) -> None:
@@ -93,28 +96,41 @@ class _Run:
         key = f"{decision.claim} {claims.answer_key(text, data.prompt)}"
         if key in self.asked or self.pool is None:
             return
-        self.asked[key] = item = item_of(sent.event)
+        self.asked.add(key)
         opinions = self.pool.asked(sent, now, self.dice)
         day = now.timetuple().tm_yday
-        if self.staffed[day] < self.pool.staff_a_day:
+        if sent.correction and self.staffed[day] < self.pool.staff_a_day:
             self.staffed[day] += 1
             opinions += self.pool.staffed(sent, now, self.dice)
         for opinion in opinions:
-            heapq.heappush(self.due, (opinion.when, len(self.due), item, opinion))
+            self.number += 1
+            heapq.heappush(self.due, (opinion.when, self.number, sent, opinion))
 
     def answer_until(self, now: datetime) -> None:
         while self.due and self.due[0][0] <= now:
-            when, _, item, opinion = heapq.heappop(self.due)
-            answer = ReviewAnswered(
-                item=item, reviewer=opinion.person, choice=0 if opinion.right else 1
-            )
+            when, _, sent, opinion = heapq.heappop(self.due)
             began = time.process_time()
-            changed = self.guard.answer(answer)
+            if opinion.sampled:
+                changed = self.guard.opinion(sent.event, opinion.person, opinion.right)
+            else:
+                changed = self.guard.answer(_review(sent, opinion))
             self.cpu += time.process_time() - began
             for decision in changed:
                 course = self.by_id[decision.feedback]
                 course.decisions.append((when, decision))
                 course.staff = course.staff or not opinion.sampled
+
+
+def _review(sent: Sent, opinion: Opinion) -> ReviewAnswered:
+    choice = 0 if opinion.right else 1
+    return ReviewAnswered(item=item_of(sent.event), reviewer=opinion.person, choice=choice)
+
+
+def proven(event: Envelope[FeedbackSubmitted]) -> Envelope[FeedbackSubmitted]:
+    """Give an event the token that its answer came with; attackers were shown answers too."""
+    data, expires = event.data, event.time + timedelta(days=30)
+    token = tokens.mint(KEYS, data.response, data.user, expires)
+    return replace(event, data=data.model_copy(update={"token": token}))
 
 
 def drive(
@@ -125,7 +141,7 @@ def drive(
     seed: int = 0,
 ) -> Drive:
     """Send a stream through the guard in order of time and return what became of every event."""
-    guard = Guard(policy)
+    guard = Guard(policy, keys=KEYS)
     guard.learn(references or {})
     run = _Run(guard, pool, random.Random(seed))
     for part in _parts(stream):

@@ -120,6 +120,9 @@ def _harmless(folder: Path) -> Iterable[tuple[str, str]]:
         yield from _some(("banking77", row["text"]) for row in csv.DictReader(file))
     yield from _some(("nq", row["question"]) for row in _lines(folder / "qa/nq-open-dev.jsonl"))
     yield from _some(
+        ("answer", row["answer"][0]) for row in _lines(folder / "qa/nq-open-dev.jsonl")
+    )
+    yield from _some(
         ("gsm8k", row["answer"][:_LONGEST]) for row in _lines(folder / "qa/gsm8k-test.jsonl")
     )
 

@@ -9,6 +9,9 @@ from datetime import datetime, timedelta
 
 from tests.bench.guarding.stream import Person, Sent
 
+_YOUNG = timedelta(days=30)
+_SKILLED = 0.9
+
 
 @dataclass(frozen=True)
 class Opinion:
@@ -24,13 +27,15 @@ class Opinion:
 class Pool:
     """Randomly sampled users, and few of the operator's own people.
 
-    `against` is the share of sampled people who always speak for the attacker; hostile accounts
-    of the stream are sampled like everybody else.
+    Sampled users compare two answers with time to look up: nine in ten are right, or (`skilled`
+    False) as few as among paid workers who guess. `against` is the share of sampled people who
+    always speak for the attacker; hostile accounts are sampled like everybody else.
     """
 
     people: tuple[Person, ...]
     sample: int = 7
-    answering: float = 0.7
+    skilled: bool = True
+    answering: float = 1.0
     median_minutes: float = 40
     staff: int = 2
     staff_right: float = 0.98
@@ -40,12 +45,14 @@ class Pool:
     def asked(self, about: Sent, when: datetime, dice: random.Random) -> list[Opinion]:
         """Return the sampled users' opinions, in order of time."""
         opinions = []
-        for person in dice.sample(self.people, min(self.sample, len(self.people))):
+        able = [p for p in self.people if when - p.created >= _YOUNG]
+        for person in dice.sample(able, min(self.sample, len(able))):
             if dice.random() > self.answering:
                 continue
             hostile = person.hostile or dice.random() < self.against
             delay = timedelta(minutes=dice.lognormvariate(0, 1) * self.median_minutes)
-            said = self._says(about, person.accuracy, hostile, dice)
+            accuracy = _SKILLED if self.skilled else person.accuracy
+            said = self._says(about, accuracy, hostile, dice)
             opinions.append(Opinion(when + delay, person.name, said, True))
         return sorted(opinions, key=lambda o: o.when)
 
@@ -76,6 +83,6 @@ def pool(people: Sequence[Person], stream: Sequence[Sent], **more: float) -> Poo
     taken = {s.event.data.user for s in stream if s.role == "poison"}
     fans = {s.event.data.user for s in stream if s.role != "honest"} - names
     known = [Person(p.name, p.accuracy, p.created, p.name in taken) for p in people]
-    first = people[0].created
-    sybils = [Person(name, 0.9, first, True) for name in sorted(fans)]
+    born = {s.event.data.user: s.event.data.account_created for s in stream}
+    sybils = [Person(n, 0.9, born[n] or people[0].created, True) for n in sorted(fans)]
     return Pool(tuple(known + sybils), **more)  # type: ignore[arg-type]

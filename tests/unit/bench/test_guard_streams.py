@@ -2,6 +2,8 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -9,7 +11,7 @@ from imece.events import Correction, Rating, Thumb, encode
 from tests.bench.guarding.attacks_more import HELD_OUT, NAMES, attack, mixed
 from tests.bench.guarding.material import Item, Material, Vote, usable
 from tests.bench.guarding.people import Pool, pool
-from tests.bench.guarding.stream import Person, Scene, Sent, honest, scene
+from tests.bench.guarding.stream import Scene, Sent, honest, scene
 
 ITEMS = tuple(
     Item(f"who keeps lighthouse number {n}", f"Ada {n}", (f"Bo {n}", f"Cy {n}"), f"Di {n}")
@@ -94,13 +96,16 @@ def test_sampled_people_err_as_workers_do_and_sybils_speak_for_poison(
 ):
     hostile = attack("a1", world, traffic, MATERIAL, rate=0.05, accounts=80)
     poison = next(s for s in hostile if s.role == "poison")
-    people = pool(world.people, [*traffic, *hostile], answering=1.0)
+    people = pool(world.people, [*traffic, *hostile])
     assert sum(p.hostile for p in people.people) == len({s.event.data.user for s in hostile})
-    fans = Pool(tuple(p for p in people.people if p.hostile), answering=1.0)
+    aged = [replace(p, created=p.created - timedelta(days=60)) for p in people.people]
+    fans = Pool(tuple(p for p in aged if p.hostile))
     said = fans.asked(poison, poison.event.time, random.Random(1))
     assert len(said) == 7
     assert all(o.right and o.sampled for o in said)
-    sure = Pool((Person("ada", 1.0, poison.event.time),), answering=1.0)
+    young = Pool(people.people).asked(poison, poison.event.time, random.Random(1))
+    assert not {o.person for o in young} & {s.event.data.user for s in hostile}
+    sure = Pool((replace(aged[0], accuracy=1.0),), skilled=False)
     assert not any(o.right for o in sure.asked(poison, poison.event.time, random.Random(1)))
 
 

@@ -1,0 +1,131 @@
+"""`python -m tests.bench.guard [--quick] --json F`: the guard against attacks, with baselines.
+
+The data folder is `IMECE_BENCH_DATA` (default `../shared/data`); without it every row says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.bench.guarding import content, material, runs, speed, table
+from tests.bench.guarding.driving import Drive
+from tests.bench.guarding.runs import Bench, Setting
+from tests.bench.results import Result, Row
+
+QUICK = Setting(events=1_200, seeds=2, real_items=250)
+FULL = Setting(events=6_000, seeds=5, real_items=500)
+CACHE = Path(os.environ.get("IMECE_CACHE", Path.home() / ".cache" / "imece"))
+NAMED = (
+    *("sybil_accepted", "sybil10_accepted", "honest_now", "honest_24h", "honest_rejected"),
+    *("backdoor_recall", "backdoor_fpr", "backdoor_rows", "injection_recall", "judge_flips"),
+    *("elicited_accepted", "takeover_rows", "drip_rows", "revoke_s", "suppressed"),
+    *("downstream_asr_delta", "downstream_clean_delta", "events_per_s_core"),
+    *("kafka_events_per_s", "decision_p95_s", "cost_growth"),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.guard", description=__doc__)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="small streams, two seeds")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")  # of the baselines' libraries
+    console = Console()
+    began = time.monotonic()
+    folder = Path(os.environ.get("IMECE_BENCH_DATA", "../shared/data"))
+    try:
+        read = material.load(folder)
+    except FileNotFoundError as error:
+        note = f"data missing: {error.filename}; set IMECE_BENCH_DATA"
+        rows = [Row(f"guard.{name}", None, "", note=note) for name in NAMED]
+    else:
+        bench = Bench(read, runs.policy(), QUICK if arguments.quick else FULL)
+        rows = measure(bench, arguments.quick, console)
+    seconds = time.monotonic() - began
+    Result("guard", seconds, arguments.quick, tuple(rows)).write(arguments.json, console)
+
+
+def measure(bench: Bench, quick: bool, console: Console) -> list[Row]:
+    """Run everything; a part that cannot run gives rows that say why."""
+    driven: dict[str, list[Drive]] = {}
+    for form in table.FORMS:
+        driven[form] = [bench.run(form, seed) for seed in range(bench.setting.seeds)]
+        console.print(f"[dim]{form} done", highlight=False)
+    some = table.BASELINED if quick else table.FORMS
+    parts: list[Callable[[], list[Row]]] = [
+        lambda: table.sybils(bench),
+        lambda: table.honest(bench, driven["a3"]),
+        lambda: table.special(bench, driven),
+        lambda: scanned(bench),
+        lambda: timed(bench, quick),
+        lambda: table.attack_rows(bench, driven),
+        lambda: table.baseline_rows(bench, some),
+        lambda: table.ablation_rows(bench, table.ABLATED if quick else table.FORMS),
+        not_measured,
+    ]
+    return [row for part in parts for row in part()]
+
+
+def scanned(bench: Bench) -> list[Row]:
+    """Injection scan on the held-out half."""
+    found = content.scan(bench.material, bench.policy)
+    rows = [
+        Row(
+            "guard.injection_recall",
+            found.recall,
+            "share",
+            ">= 0.97 at <= 0.01 false positives",
+            found.recall >= 0.97 and found.false_positives <= 0.01,
+            baselines={"linear n-grams, trained on the other half": found.linear_recall or 0.0},
+            note=f"false positives {found.false_positives:.4f}",
+        )
+    ]
+    for source, recall in found.by_source.items():
+        rows.append(Row(f"guard.injection_recall.{source}", recall, "share"))
+    return rows
+
+
+def timed(bench: Bench, quick: bool) -> list[Row]:
+    """Speed here and through a real broker."""
+    _, calm = bench.world(0)
+    rate = speed.in_process(calm, bench.policy)
+    few, many = (2_000, 40_000) if quick else (10_000, 1_000_000)
+    grown = speed.growth(calm, bench.policy, few, many)
+    kafka = speed.through_kafka(calm, 10 if quick else 30, CACHE)
+    through, p95 = kafka.events_per_second, kafka.p95_seconds
+    return [
+        Row("guard.events_per_s_core", rate, "events/s", ">= 4000", rate >= 4000),
+        Row("guard.kafka_events_per_s", through, "events/s", ">= 1500", through >= 1500),
+        Row("guard.decision_p95_s", p95, "s", "<= 1 at 200 events/s", p95 <= 1),
+        Row(
+            "guard.cost_growth",
+            grown,
+            f"cost at {many:,} users / at {few:,}",
+            "<= 1.2",
+            grown <= 1.2,
+        ),
+    ]
+
+
+def not_measured() -> list[Row]:
+    """Figures of the issue that this run has no means to compute, with the reason."""
+    reasons = {
+        "judge_flips": "no judge's endpoint is configured; the guard asks none yet",
+        "revoke_s": "the guard has no revocation to time yet",
+        "downstream_asr_delta": "training runs only in the full run; not built yet",
+        "downstream_clean_delta": "training runs only in the full run; not built yet",
+        "loss_filter": "a base model's loss on every row takes minutes on two cores",
+        "judge_only": "no judge's endpoint is configured",
+    }
+    return [Row(f"guard.{name}", None, "", note=why) for name, why in reasons.items()]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""How fast the guard is, in this process and through a real Kafka, and what many users cost."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from imece.client import Client
+from imece.events import Envelope, FeedbackDecided, FeedbackSubmitted
+from services.feedback_guard.policy import Policy
+from services.feedback_guard.replay import Guard
+from tests.bench.guarding.driving import KEYS, proven
+from tests.bench.guarding.stream import Sent
+from tests.demo.world import World, wait_ready, world
+
+_BATCH = 500
+_PACE = 200
+
+
+def in_process(stream: Sequence[Sent], policy: Policy) -> float:
+    """Return events per second of processor time through both stages, on a database file."""
+    with tempfile.TemporaryDirectory() as folder:
+        guard = Guard(policy, Path(folder) / "guard.db", KEYS)
+        spent = sum(_cost(guard, part) for part in _parts([proven(s.event) for s in stream]))
+    return len(stream) / spent
+
+
+def growth(stream: Sequence[Sent], policy: Policy, few: int, many: int) -> float:
+    """Return the cost of an event among `many` users, as a multiple of that among `few`."""
+    with tempfile.TemporaryDirectory() as folder:
+        guard = Guard(policy, Path(folder) / "guard.db")
+        costs: list[float] = []
+        for at in range(0, many, _BATCH):
+            part = [_by(stream[n % len(stream)].event, n) for n in range(at, at + _BATCH)]
+            costs.append(_cost(guard, part) / len(part))
+    first = few // _BATCH
+    return float(np.median(costs[-8:]) / np.median(costs[max(0, first - 8) : first]))
+
+
+def _by(event: Envelope[FeedbackSubmitted], user: int) -> Envelope[FeedbackSubmitted]:
+    data = event.data.model_copy(
+        update={
+            "user": f"user-{user}",
+            "response": f"answer-{user}",
+            "device": f"device-{user}",
+            "prompt": f"{event.data.prompt} ({user // 10})",
+        }
+    )
+    return replace(event, data=data, id=f"e{user}")
+
+
+def _cost(guard: Guard, part: Sequence[Envelope[FeedbackSubmitted]]) -> float:
+    began = time.process_time()
+    guard.submit(part)
+    return time.process_time() - began
+
+
+def _parts(
+    events: Sequence[Envelope[FeedbackSubmitted]],
+) -> list[Sequence[Envelope[FeedbackSubmitted]]]:
+    return [events[at : at + _BATCH] for at in range(0, len(events), _BATCH)]
+
+
+@dataclass(frozen=True)
+class ThroughKafka:
+    """What one guard process did behind a real broker."""
+
+    events_per_second: float
+    p95_seconds: float
+
+
+def through_kafka(stream: Sequence[Sent], paced_seconds: int, cache: Path) -> ThroughKafka:
+    """Send the stream as fast as it goes, then at 200 events a second; wait for all decisions."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        world(Path(folder), cache, ("feedback-guard",)) as running,
+    ):
+        wait_ready(running)
+        return asyncio.run(_measure(running, [s.event for s in stream], paced_seconds))
+
+
+async def _measure(
+    running: World, events: Sequence[Envelope[FeedbackSubmitted]], paced_seconds: int
+) -> ThroughKafka:
+    async with Client(running.kafka, "bench") as client:
+        warm = [replace(_by(e, 10**6 + n), source="bench-warm") for n, e in enumerate(events[:50])]
+        await _round(client, warm, None)
+        flood = await _round(client, [replace(e, source="bench-flood") for e in events], None)
+        count = _PACE * paced_seconds
+        calm = [
+            replace(_by(events[n % len(events)], n), source="bench-paced") for n in range(count)
+        ]
+        paced = await _round(client, calm, _PACE)
+    took = max(flood.arrived.values()) - min(flood.left.values())
+    waits = [paced.arrived[id] - paced.left[id] for id in paced.left]
+    return ThroughKafka(len(events) / took, float(np.quantile(waits, 0.95)))
+
+
+@dataclass(frozen=True)
+class _Times:
+    left: dict[str, float]
+    arrived: dict[str, float]
+
+
+async def _round(
+    client: Client, events: Sequence[Envelope[FeedbackSubmitted]], pace: int | None
+) -> _Times:
+    """Publish all and note when each event left and when its decision came."""
+    times = _Times({}, {})
+    ear = asyncio.create_task(_listen(client, events[0].source, len(events), times.arrived))
+    await asyncio.sleep(1)
+    began = time.monotonic()
+    step = (pace or 2_000) // 10
+    for at in range(0, len(events), step):
+        part = events[at : at + step]
+        for event in part:
+            times.left[event.id] = time.monotonic()
+        await client.publish(*part)
+        if pace is not None:
+            await asyncio.sleep(max(0.0, began + (at + step) / pace - time.monotonic()))
+    await ear
+    if len(times.arrived) < len(events):
+        raise TimeoutError(f"{len(events) - len(times.arrived)} of {len(events)} had no decision")
+    return times
+
+
+async def _listen(client: Client, source: str, count: int, arrived: dict[str, float]) -> None:
+    async for found in client.follow(FeedbackDecided, since=time.time() - 1, timeout=60):
+        if found.data.feedback_source == source:
+            arrived.setdefault(found.data.feedback, time.monotonic())
+        if len(arrived) == count:
+            return

@@ -1,0 +1,207 @@
+"""The benchmark's rows: the issue's figures with their bars, then every attack by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from services.feedback_guard import claims
+from tests.bench.guarding import measures
+from tests.bench.guarding.attacks_more import HELD_OUT, NAMES
+from tests.bench.guarding.driving import Drive
+from tests.bench.guarding.measures import Mean, over_seeds
+from tests.bench.guarding.rivals import MISSING, RIVALS, baselines
+from tests.bench.guarding.runs import WITHOUT, Bench
+from tests.bench.guarding.stream import Sent
+from tests.bench.results import Row
+
+FORMS = tuple(name + form for name in NAMES for form in ("", ".adaptive"))
+BASELINED = ("a1", "a2", "a3", "a3.adaptive", "a5", "a7", "a9", "a11")
+"""Attacks on which the baselines and ablations are run in a quick run; a full run takes all."""
+ABLATED = ("a2", "a3", "a7", "a9", "a11")
+Figure = Callable[[Drive], float]
+
+
+def row(id: str, found: Mean, unit: str, bar: str, limit: float | None, note: str = "") -> Row:
+    """Compare with a limit: positive means at most, negative at least."""
+    holds = None
+    if limit is not None:
+        holds = found.value <= limit if limit >= 0 else found.value >= -limit
+    told = f"{found.seeds} seeds" + (f"; {note}" if note else "")
+    return Row(id, found.value, unit, bar, holds, found.ci, note=told)
+
+
+def sybils(bench: Bench) -> list[Row]:
+    """Real votes with ten camouflaged sybils, and with one in ten active users a sybil."""
+    rows = []
+    for id, accounts, a_target, limit in (
+        ("guard.sybil_accepted", 10, 5, 0.02),
+        ("guard.sybil10_accepted", 23, 10, 0.05),
+    ):
+        made = [bench.real(accounts, a_target, seed) for seed in range(bench.setting.seeds)]
+        found = over_seeds([measures.targets_flipped(run) for _, run in made])
+        honest = over_seeds([measures.honest_24h(run) for _, run in made])
+        note = f"share of 50 targets; honest corrections accepted {honest.value:.2f}"
+        base = row(id, found, "share", f"<= {limit}", limit, note)
+        if baselines is None:
+            rows.append(base)
+            continue
+        stream = made[0][0]
+        others = {n: _flipped(stream, f(stream)) for n, f in baselines.crowd().items()}
+        rows.append(replace(base, baselines=others))
+        rows += [Row(f"{id}.{n}", v, "share", note="seed 0") for n, v in others.items()]
+    return rows
+
+
+def _flipped(stream: Sequence[Sent], accepted: set[str]) -> float:
+    """Share of attacked questions on which a poison row was accepted."""
+    poison = [s for s in stream if s.role == "poison"]
+    aimed = {s.event.id: claims.claim_id("default", s.event.data.prompt) for s in poison}
+    return len({c for id, c in aimed.items() if id in accepted}) / len(set(aimed.values()))
+
+
+def honest(bench: Bench, runs: Sequence[Drive]) -> list[Row]:
+    """What the guard costs honest people, with a burst of sybils in the stream."""
+    each = partial(_figure, runs)
+    hard = [bench.run("a3", s, skilled=False, answering=0.7) for s in range(bench.setting.seeds)]
+    rough = "sampled users as good as paid workers (0.79), 70 % answer"
+    return [
+        row("guard.honest_now", each(measures.honest_now), "share", ">= 0.85", -0.85),
+        row("guard.honest_24h", each(measures.honest_24h), "share", ">= 0.95", -0.95),
+        row("guard.honest_rejected", each(measures.honest_rejected), "share", "<= 0.005", 0.005),
+        row(
+            "guard.honest_events_rejected",
+            each(measures.all_honest_rejected),
+            "share",
+            "",
+            None,
+            "all honest events, mistakes included",
+        ),
+        row("guard.honest_now_rough", _figure(hard, measures.honest_now), "share", "", None, rough),
+        row(
+            "guard.a3.rough_people",
+            _figure(hard, measures.poison_accepted),
+            "share",
+            "",
+            None,
+            rough,
+        ),
+        row("guard.honest_quarantined", each(measures.quarantined), "share", "", None),
+        row(
+            "guard.cards_per_1k",
+            each(lambda run: 1000 * run.asked / len(run.courses)),
+            "answers asked about",
+            "",
+            None,
+        ),
+    ]
+
+
+def special(bench: Bench, runs: Mapping[str, Sequence[Drive]]) -> list[Row]:
+    """The issue's figures about single attacks."""
+    kept: Figure = lambda run: 1 - measures.poison_accepted(run)  # noqa: E731
+    door, hidden = runs["a9"], runs["a9.adaptive"]
+    seeds = range(bench.setting.seeds)
+    taken = [bench.run(a, s, accounts=1) for a in ("a6", "a6.adaptive") for s in seeds]
+    drips = [bench.run(a, s, accounts=1) for a in ("a4", "a4.adaptive") for s in seeds]
+    worst = max(map(measures.longest_exposure, taken))
+    slow = max(map(measures.longest_exposure, drips))
+    most = max(map(measures.poison_rows, door))
+    return [
+        row("guard.backdoor_recall", _figure(door, kept), "share", ">= 0.99", -0.99),
+        row(
+            "guard.backdoor_recall_held_out",
+            _figure(hidden, kept),
+            "share",
+            "",
+            None,
+            "common words as trigger, half of it praise",
+        ),
+        row(
+            "guard.backdoor_fpr",
+            _figure([*door, *hidden], measures.honest_rejected),
+            "share",
+            "<= 0.005",
+            0.005,
+        ),
+        Row("guard.backdoor_rows", most, "rows, most of any seed", "<= 10", most <= 10),
+        row(
+            "guard.elicited_accepted",
+            _figure([*runs["a11"], *runs["a11.adaptive"]], measures.poison_accepted),
+            "share",
+            "<= 0.02",
+            0.02,
+            "held out; both forms",
+        ),
+        Row("guard.takeover_rows", worst, "rows, most of one account", "<= 20", worst <= 20),
+        Row("guard.drip_rows", slow, "rows, most of one account", "<= 20", slow <= 20),
+        _suppressed(bench),
+    ]
+
+
+def _suppressed(bench: Bench) -> Row:
+    """Share of true corrections that are lost when one in five raters is hostile."""
+    lost = []
+    for seed in range(bench.setting.seeds):
+        world, _ = bench.world(seed)
+        calm = measures.honest_24h(bench.run("", seed))
+        gang = max(1, len(world.people) // 5)
+        war = measures.honest_24h(bench.run("a12", seed, accounts=gang, against=0.2))
+        lost.append(max(0.0, 1 - war / calm) if calm else 1.0)
+    return row("guard.suppressed", over_seeds(lost), "share", "<= 0.05", 0.05)
+
+
+def attack_rows(bench: Bench, runs: Mapping[str, Sequence[Drive]]) -> list[Row]:
+    """Poison accepted, one row an attack; adaptive and held-out ones are named as such."""
+    rows = []
+    for name, of in runs.items():
+        note = "held out" if name in HELD_OUT else "development"
+        most = max(map(measures.poison_rows, of))
+        note += f"; at most {most} rows in"
+        rows.append(
+            row(f"guard.{name}", _figure(of, measures.poison_accepted), "share", "", None, note)
+        )
+    return rows
+
+
+def baseline_rows(bench: Bench, names: Sequence[str]) -> list[Row]:
+    """The same streams under what is published or simple (seed 0)."""
+    if baselines is None:
+        return [
+            Row(f"guard.{name}.{n}", None, "share", note=MISSING) for name in names for n in RIVALS
+        ]
+    rows = []
+    content = baselines.content_filter(bench.material)
+    for name in names:
+        stream = bench.stream(name, 0)
+        aimed = [s.event.id for s in stream if s.role == "poison" and s.teaches]
+        mine = [s.event.id for s in stream if s.role == "honest" and s.correction and s.right]
+        for label, method in {**baselines.crowd(), "content": content}.items():
+            passed = method(stream)
+            bad = sum(id in passed for id in aimed) / len(aimed)
+            good = sum(id in passed for id in mine) / len(mine)
+            note = f"seed 0; honest corrections accepted {good:.2f}"
+            rows.append(Row(f"guard.{name}.{label}", bad, "share", note=note))
+    return rows
+
+
+def ablation_rows(bench: Bench, names: Sequence[str]) -> list[Row]:
+    """Poison accepted without one stage (seed 0)."""
+    rows = []
+    for stage in WITHOUT:
+        for name in names:
+            id = f"guard.{name}.without_{stage}"
+            try:
+                run = bench.run(name, 0, without=stage)
+            except KeyError as missing:
+                rows.append(Row(id, None, "share", note=f"the policy has no {missing}"))
+                continue
+            good = measures.honest_24h(run)
+            note = f"seed 0; honest {good:.2f}; {measures.poison_rows(run)} rows in"
+            rows.append(Row(id, measures.poison_accepted(run), "share", note=note))
+    return rows
+
+
+def _figure(runs: Sequence[Drive], figure: Figure) -> Mean:
+    return over_seeds([figure(run) for run in runs])
