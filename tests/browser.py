@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
 
 INSTALL = "apt-get install chromium chromium-driver (make browser does it as root)"
 
@@ -35,3 +35,8 @@ def chromium(language: str = "en", size: tuple[int, int] = (1100, 720)) -> Itera
         yield browser
     finally:
         browser.quit()
+
+
+def press(browser: Chrome, key: str) -> None:
+    """Press a key on the page; sent to an element it fails when the page leaves in between."""
+    ActionChains(browser).send_keys(key).perform()

@@ -79,9 +79,9 @@ def sign_in(connection: Connection, token: str, now: float) -> str | None:
     return session
 
 
-def sign_out(connection: Connection, session: str) -> None:
-    """Forget a session."""
-    connection.execute(delete(SESSION).where(SESSION.c.token == hashed(session)))
+def sign_out(connection: Connection, name: str) -> None:
+    """End all sessions of somebody."""
+    connection.execute(delete(SESSION).where(SESSION.c.reviewer == name))
 
 
 def who(connection: Connection, session: str, now: float) -> Reviewer | None:

@@ -6,9 +6,9 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from sqlalchemy import Connection
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -28,12 +28,13 @@ COOKIE, LANGUAGE = "imece_review", "imece_language"
 MOST_BYTES = 64 * 1024
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "x-content-type-options": "nosniff",
     # With no-referrer a browser names the origin of our own forms "null".
     "referrer-policy": "same-origin",
 }
 Form = dict[str, str]
+Work = Callable[[Connection, people.Reviewer, Form], None]
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class Web:
         routes = [
             Route("/", self.show),
             Route("/sign-in", self.sign_in, methods=["POST"]),
-            Route("/sign-out", self._signed(self.sign_out), methods=["POST"]),
-            Route("/answer", self._signed(self.answer), methods=["POST"]),
-            Route("/skip", self._signed(self.skip), methods=["POST"]),
-            Route("/undo", self._signed(self.undo), methods=["POST"]),
+            Route("/sign-out", self._form(self._sign_out), methods=["POST"]),
+            Route("/answer", self._form(self._answer), methods=["POST"]),
+            Route("/skip", self._form(self._skip), methods=["POST"]),
+            Route("/undo", self._form(self._undo), methods=["POST"]),
             Mount("/static", StaticFiles(directory=page.HERE / "static")),
             Mount("/admin", routes=self.admin.routes()),
         ]
@@ -64,31 +65,29 @@ class Web:
 
     async def show(self, request: Request) -> Response:
         """Show the next question, why there is none, or the sign-in."""
-        wanted = request.query_params.get("language", "")
         language = _language(request)
-        session = request.cookies.get(COOKIE, "")
-        now = time.time()
-        reviewer = await self.database.run(people.who, session, now) if session else None
         notice = request.query_params.get("notice", "")
         view = page.View(language, notice if notice in page.TEXTS[language] else "")
-        if reviewer is not None:
-            view = await self.database.run(self._view, view, reviewer, people.csrf(session), now)
+        if session := request.cookies.get(COOKIE, ""):
+            view = await self.database.run(self._view, view, session, time.time())
         response = HTMLResponse(page.render(view))
-        if wanted in page.TEXTS:
+        if (wanted := request.query_params.get("language", "")) in page.TEXTS:
             response.set_cookie(LANGUAGE, wanted, max_age=31_536_000, samesite="strict")
         return response
 
-    def _view(
-        self, connection: Any, view: page.View, reviewer: people.Reviewer, csrf: str, now: float
-    ) -> page.View:
+    def _view(self, connection: Connection, view: page.View, session: str, now: float) -> page.View:
+        reviewer = people.who(connection, session, now)
+        if reviewer is None:
+            return view
         task = store.claim(connection, reviewer, self.policy, now)
         waiting = None if task else reports.waiting(connection, reviewer, now)
         progress = reports.progress(connection, reviewer, now - self.policy.undo_seconds)
+        csrf = people.csrf(session)
         return page.View(view.language, view.notice, reviewer, csrf, progress, task, waiting)
 
     async def sign_in(self, request: Request) -> Response:
         """Exchange a reviewer's token for a session."""
-        form = await _form(request)
+        form = await _fields(request)
         if form is None or not _same_origin(request):
             return PlainTextResponse("bad form", 400)
         token = form.get("token", "").strip()
@@ -107,56 +106,46 @@ class Web:
         )
         return response
 
-    async def sign_out(self, request: Request, _who: people.Reviewer, _form: Form) -> Response:
-        """End the session."""
-        await self.database.run(people.sign_out, request.cookies.get(COOKIE, ""))
-        response = RedirectResponse("/", 303)
-        response.delete_cookie(COOKIE)
-        return response
-
-    async def answer(self, _: Request, who: people.Reviewer, form: Form) -> Response:
-        """Keep an answer."""
+    def _answer(self, connection: Connection, who: people.Reviewer, form: Form) -> None:
         shown = int(form["shown"])
-        await self.database.run(answers.answer, _hold(who, form), shown, self.policy, time.time())
-        return RedirectResponse("/", 303)
+        answers.answer(connection, _hold(who, form), shown, self.policy, time.time())
 
-    async def skip(self, _: Request, who: people.Reviewer, form: Form) -> Response:
-        """Keep a skip and its reason."""
+    def _skip(self, connection: Connection, who: people.Reviewer, form: Form) -> None:
         reason = form["reason"]
-        await self.database.run(answers.skip, _hold(who, form), reason, self.policy, time.time())
-        return RedirectResponse("/", 303)
+        answers.skip(connection, _hold(who, form), reason, self.policy, time.time())
 
-    async def undo(self, _: Request, who: people.Reviewer, _form: Form) -> Response:
-        """Take back the last answer or skip."""
-        await self.database.run(answers.undo, who.name, self.policy, time.time())
-        return RedirectResponse("/", 303)
+    def _undo(self, connection: Connection, who: people.Reviewer, _: Form) -> None:
+        answers.undo(connection, who.name, self.policy, time.time())
 
-    def _signed(
-        self, handle: Callable[[Request, people.Reviewer, Form], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        """Let only forms of our own pages through, sent by somebody who is signed in."""
+    def _sign_out(self, connection: Connection, who: people.Reviewer, _: Form) -> None:
+        people.sign_out(connection, who.name)
+
+    def _form(self, work: Work) -> Callable[[Request], Awaitable[Response]]:
+        """Do what a form asks for, if it is one of our own pages and its sender is signed in."""
 
         async def checked(request: Request) -> Response:
             session = request.cookies.get(COOKIE, "")
-            who = await self.database.run(people.who, session, time.time()) if session else None
-            form = await _form(request)
-            if who is None:
-                return RedirectResponse("/", 303)
+            form = await _fields(request)
             if form is None:
                 return PlainTextResponse("bad form", 400)
-            sent = form.get("csrf", "")
-            if not _same_origin(request) or not secrets.compare_digest(
-                sent.encode(), people.csrf(session).encode()
-            ):
+            expected = people.csrf(session).encode()
+            sent = form.get("csrf", "").encode()
+            if not _same_origin(request) or not secrets.compare_digest(sent, expected):
                 return PlainTextResponse("this form is not from this page", 403)
             try:
-                return await handle(request, who, form)
+                await self.database.run(self._do, work, session, form)
             except RejectedError as error:
                 return RedirectResponse(f"/?notice={error.reason}", 303)
             except (KeyError, ValueError):
                 return PlainTextResponse("bad form", 400)
+            return RedirectResponse("/", 303)
 
         return checked
+
+    def _do(self, connection: Connection, work: Work, session: str, form: Form) -> None:
+        who = people.who(connection, session, time.time())
+        if who is not None:  # otherwise the next page is the sign-in
+            work(connection, who, form)
 
 
 def _hold(who: people.Reviewer, form: Form) -> Hold:
@@ -174,7 +163,7 @@ def _same_origin(request: Request) -> bool:
     return origin is None or urlsplit(origin).netloc == request.headers.get("host")
 
 
-async def _form(request: Request) -> Form | None:
+async def _fields(request: Request) -> Form | None:
     """Return the fields of a form, None when it is too large or none at all."""
     body = bytearray()
     async for chunk in request.stream():

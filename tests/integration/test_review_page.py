@@ -15,7 +15,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from services.review import page
 from services.review.announce import finals
-from tests.browser import chromium, missing
+from tests.browser import chromium, missing, press
 from tests.review_site import Site, question, site, sqlite
 
 pytestmark = pytest.mark.timeout(180)
@@ -50,9 +50,9 @@ class Person:
 
     def presses(self, *keys: str) -> None:
         """Press keys on the page itself; returns when the page has changed."""
-        before = self.find("html")
+        before = self.find("body")
         for key in keys:
-            self.find("body").send_keys(key)
+            press(self.browser, key)
         self.sees(lambda: _gone(before))
 
     def sees(self, what: Callable[[], object]) -> None:
@@ -129,10 +129,9 @@ def test_skipping_takes_two_keys_and_keeps_the_reason(person):
 
 def test_escape_leaves_the_skipping(person):
     person.signs_in()
-    body = person.find("body")
-    body.send_keys("s")
+    press(person.browser, "s")
     assert person.find("#skip").get_attribute("open") is not None
-    body.send_keys(Keys.ESCAPE)
+    press(person.browser, Keys.ESCAPE)
     assert person.find("#skip").get_attribute("open") is None
     person.presses("1")
     assert chosen(person)[0] is not None
