@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from imece.events import Envelope, FeedbackDecided, FeedbackSubmitted, ReviewAnswered
+from imece.events import (
+    Envelope,
+    FeedbackDecided,
+    FeedbackSubmitted,
+    ReviewAnswered,
+    RevocationRequested,
+)
 from imece.runtime.database import Database
-from services.feedback_guard import claims, store
+from services.feedback_guard import claims, later, store
 from services.feedback_guard.policy import Policy
 
 
@@ -22,13 +28,19 @@ class Guard:
     ) -> None:
         self.policy = policy
         self._keys = keys
+        self.changed: list[FeedbackDecided] = []
+        """Later versions of decisions that no call returned: of quarantine that ended."""
         url = f"sqlite:///{path}" if path else "sqlite://"
         self._database = Database(url, store.METADATA, "feedback-guard")
 
     def submit(self, events: Sequence[Envelope[FeedbackSubmitted]]) -> list[FeedbackDecided]:
         """Run both stages on a batch and return one decision for each event, in order."""
         scored = self._database.transact(store.score_all, events, self.policy, self._keys)
-        return self._database.transact(store.decide_all, scored, self.policy)
+        decided = self._database.transact(store.decide_all, scored, self.policy)
+        if events:
+            newest = max(event.time for event in events)
+            self.changed += self._database.transact(later.expire, newest, self.policy)
+        return decided
 
     def learn(self, answers: Mapping[str, str], tenant: str = "default") -> list[FeedbackDecided]:
         """Take upstream's own answers (by question) as reference; returns what that resolved."""
@@ -36,7 +48,7 @@ class Guard:
             claims.claim_id(tenant, question): claims.answer_key(answer, question)
             for question, answer in answers.items()
         }
-        return self._database.transact(store.add_references, known, self.policy)
+        return self._database.transact(later.add_references, known, self.policy)
 
     def answer(self, review: ReviewAnswered) -> list[FeedbackDecided]:
         """Book a person's answer to a review (its item is `item_of` the feedback); see `learn`."""
@@ -44,7 +56,7 @@ class Guard:
             return []
         key = review.item.removeprefix("feedback:")
         right = review.choice == 0
-        return self._database.transact(store.add_review, key, review.reviewer, right, self.policy)
+        return self._database.transact(later.add_review, key, review.reviewer, right, self.policy)
 
     def opinion(
         self, feedback: Envelope[FeedbackSubmitted], user: str, right: bool
@@ -52,8 +64,12 @@ class Guard:
         """Book the word of a randomly chosen user on the answer that `feedback` is for."""
         key = store.feedback_key(feedback.source, feedback.id)
         return self._database.transact(
-            store.add_review, key, user, right, self.policy, sampled=True
+            later.add_review, key, user, right, self.policy, sampled=True
         )
+
+    def revoke(self, request: RevocationRequested) -> list[FeedbackDecided]:
+        """Take back what the request names and what rested on it; returns the new versions."""
+        return self._database.transact(later.revoke, request, self.policy)
 
 
 def item_of(feedback: Envelope[FeedbackSubmitted]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from prometheus_client import Counter, Histogram
 
@@ -14,6 +15,7 @@ from imece.events import (
     DatasetPublished,
     Envelope,
     FeedbackDecided,
+    FeedbackRevoked,
     FeedbackScored,
     FeedbackSubmitted,
     Instruction,
@@ -22,6 +24,7 @@ from imece.events import (
     Reason,
     ReviewAnswered,
     ReviewRequested,
+    RevocationRequested,
     caused,
     derived_id,
     new,
@@ -31,10 +34,11 @@ from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.datasets import read
 from imece.runtime.delivery import Rejected, Subscription, batch, each
-from services.feedback_guard import claims, panel, store
+from services.feedback_guard import claims, later, panel, revocation, store
 from services.feedback_guard.policy import Policy
 
 SOURCE = "imece/feedback-guard"
+_AT_ONCE = 1_000
 _DECIDED = Counter("imece_feedback_decided", "Decisions", ["verdict"])
 _SECONDS = Histogram("imece_feedback_decision_seconds", "From the event's time to its decision")
 _UNINVITED = Counter("imece_feedback_uninvited", "Opinions without invitation", ["reason"])
@@ -66,6 +70,7 @@ class Routes:
             each(DatasetPublished, self.on_dataset),
             each(ReviewAnswered, self.on_review),
             each(OpinionGiven, self.on_opinion),
+            each(RevocationRequested, self.on_revocation),
         )
 
     async def on_submitted(self, events: Sequence[Envelope[FeedbackSubmitted]]) -> None:
@@ -108,8 +113,9 @@ class Routes:
             if decision.verdict == "quarantine" and item.stance > 0
         ]
         opinions = await self._opinions(waiting)
-        await self._publish(*map(_announcement, decided), *reviews, *opinions)
-        _count(decided)
+        ended = await self._expire(scored)
+        await self._publish(*map(_announcement, [*decided, *ended]), *reviews, *opinions)
+        _count([*decided, *ended])
         now = datetime.now(UTC)
         for item in scored:
             _SECONDS.observe(max(0.0, (now - item.submitted).total_seconds()))
@@ -125,7 +131,7 @@ class Routes:
             if isinstance(record, Instruction) and row.origin.get("user") is None:
                 claim = claims.claim_id("default", record.prompt)
                 known.setdefault(claim, claims.answer_key(record.response, record.prompt))
-        decided = await self._database.run(store.add_references, known, self._policy)
+        decided = await self._database.run(later.add_references, known, self._policy, _cause(event))
         await self._publish(*map(_announcement, decided))
         _count(decided)
 
@@ -134,11 +140,12 @@ class Routes:
         if answer.choice is None or not answer.item.startswith("feedback:"):
             return
         decided = await self._database.run(
-            store.add_review,
+            later.add_review,
             answer.item.removeprefix("feedback:"),
             answer.reviewer,
             answer.choice == 0,
             self._policy,
+            cause=_cause(event),
         )
         await self._publish(*map(_announcement, decided))
         _count(decided)
@@ -155,10 +162,33 @@ class Routes:
                 return
         key = given.item.removeprefix("feedback:")
         decided = await self._database.run(
-            store.add_review, key, given.user, given.right, self._policy, sampled=True
+            later.add_review,
+            key,
+            given.user,
+            given.right,
+            self._policy,
+            sampled=True,
+            cause=_cause(event),
         )
         await self._publish(*map(_announcement, decided))
         _count(decided)
+
+    async def on_revocation(self, event: Envelope[RevocationRequested]) -> None:
+        """Take back what is named; who has trained on it hears of every row."""
+        changed = await self._database.run(later.revoke, event.data, self._policy, _cause(event))
+        gone = [_revoked(d, event.data) for d in changed if revocation.was_accepted(d)]
+        news = [*gone, *map(_announcement, changed)]
+        for at in range(0, len(news), _AT_ONCE):
+            await self._publish(*news[at : at + _AT_ONCE])
+        _count(changed)
+
+    async def _expire(self, scored: Sequence[FeedbackScored]) -> list[FeedbackDecided]:
+        """End what has waited too long by the time of these events, never by a future time."""
+        newest = max(scored, key=lambda item: item.submitted)
+        cause = store.key_of(newest)
+        now = min(newest.submitted, datetime.now(UTC))
+        await self._database.run(later.expire, now, self._policy, cause)
+        return await self._database.run(later.consequences, map(store.key_of, scored))
 
     async def _opinions(
         self, waiting: Sequence[FeedbackScored]
@@ -174,6 +204,22 @@ class Routes:
                 id = derived_id(SOURCE, "opinion", scored.claim, scored.answer)
                 asked.append(new(request, SOURCE, id))
         return asked
+
+
+def _cause(event: Envelope[Any]) -> str:
+    return derived_id(event.source, event.id)
+
+
+def _revoked(decided: FeedbackDecided, request: RevocationRequested) -> Envelope[FeedbackRevoked]:
+    gone = FeedbackRevoked(
+        feedback=decided.feedback,
+        feedback_source=decided.feedback_source,
+        version=decided.version,
+        reason=request.reason,
+        by=request.by,
+    )
+    id = derived_id(SOURCE, "revoked", gone.feedback_source, gone.feedback, gone.version)
+    return new(gone, SOURCE, id)
 
 
 def _announcement(decided: FeedbackDecided) -> Envelope[FeedbackDecided]:

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, Table, select
 
 from imece.events import FeedbackDecided, FeedbackScored
-from imece.runtime.database import upsert
+from imece.runtime.database import insert_new, upsert
 from services.feedback_guard import state, tables
 from services.feedback_guard.budgets import Bucket
+from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import Account, Claim
 
 
@@ -21,6 +22,8 @@ class Decision:
 
     scored: FeedbackScored
     decided: FeedbackDecided
+    cause: str = ""
+    """The event that led to this version, when it is not the feedback itself."""
 
 
 def accounts(connection: Connection, ids: Iterable[str]) -> dict[str, Account]:
@@ -79,11 +82,23 @@ def decision(row: Any) -> Decision:
     )
 
 
-def save_decisions(connection: Connection, changed: Mapping[str, Decision]) -> None:
+def save_decisions(connection: Connection, changed: Mapping[str, Decision], policy: Policy) -> None:
+    """Store new versions; those that they replace are kept in the history."""
+    later = [key for key, found in changed.items() if found.decided.version > 1]
+    table = tables.DECISION
+    old = [
+        {"feedback": row.feedback, "version": row.version, "decided": row.decided}
+        for row in matching(connection, table, table.c.feedback, later)
+    ]
+    insert_new(connection, tables.HISTORY, old)
     rows = [
         {
             "feedback": key,
             "claim": found.scored.claim,
+            "user": state.account_id(found.scored.feedback.tenant, found.scored.feedback.user),
+            "at": found.scored.submitted.timestamp(),
+            "expires": _expires(found, policy),
+            "cause": found.cause or None,
             "verdict": found.decided.verdict,
             "version": found.decided.version,
             "scored": found.scored.model_dump_json(exclude_none=True),
@@ -101,3 +116,9 @@ def matching(connection: Connection, table: Table, column: Any, values: Iterable
     for at in range(0, len(wanted), 500):
         found += connection.execute(select(table).where(column.in_(wanted[at : at + 500]))).all()
     return found
+
+
+def _expires(found: Decision, policy: Policy) -> float | None:
+    if found.decided.verdict != "quarantine" or found.decided.reasons[-1].code == "expired":
+        return None
+    return found.scored.submitted.timestamp() + 86_400 * policy.thresholds.quarantine_days

@@ -35,7 +35,7 @@ def score_all(
     A vote that was seen before fills no bucket again, so a redelivered event fares as at first.
     """
     keys = keys or {}
-    accounts = rows.accounts(connection, {_user(e.data) for e in events})
+    accounts = rows.accounts(connection, {user_of(e.data) for e in events})
     ledger = rows.ledger(connection, {k for e in events for k in admission.rates(e.data, policy)})
     table = tables.VOTE
     votes = rows.matching(connection, table, table.c.key, map(_vote_key, events))
@@ -53,7 +53,7 @@ def score_all(
             holder, hard = known[vote]
             admitted = replace(admitted, hard=hard if holder == feedback else "duplicate_vote")
         scored.append(
-            core.score(event, accounts.get(_user(event.data), Account()), admitted, policy)
+            core.score(event, accounts.get(user_of(event.data), Account()), admitted, policy)
         )
     insert_new(connection, table, list(fresh.values()))
     rows.save_ledger(connection, ledger)
@@ -89,11 +89,12 @@ class State:
     accounts: dict[str, Account]
     ledger: dict[str, Bucket]
     near: dict[str, list[str]]
+    cause: str = ""
     changed: dict[str, Decision] = field(default_factory=dict)
 
     def decide(self, item: FeedbackScored, version: int) -> FeedbackDecided:
         """Decide one feedback whose vote is in its claim, and book what follows from it."""
-        user, model = _user(item.feedback), _model(item)
+        user, model = user_of(item.feedback), _model(item)
         known = self.accounts.get(model, Account())
         account, claim = self.accounts.get(user, Account()), self.claims[item.claim]
         decided = core.decide(
@@ -110,12 +111,12 @@ class State:
                 self.ledger.update(budgets.book(item, self.policy, self.ledger, None))
             self.accounts[user] = core.settle(account, decided, item)
             self.accounts[model] = core.settle_model(known, decided, item)
-            self.changed[key_of(item)] = Decision(item, decided)
+            self.changed[key_of(item)] = Decision(item, decided, self.cause)
         return decided
 
     def _meet(self, item: FeedbackScored) -> int:
         """Add the author to all who sent nearly this text (at most 16); return how many."""
-        most, user = 0, _user(item.feedback)
+        most, user = 0, user_of(item.feedback)
         for band in minhash.bands(item.feedback.tenant, item.signature):
             users = self.near[band]
             if user not in users and len(users) < 16:
@@ -124,7 +125,9 @@ class State:
         return most
 
 
-def load(connection: Connection, scored: Sequence[FeedbackScored], policy: Policy) -> State:
+def load(
+    connection: Connection, scored: Sequence[FeedbackScored], policy: Policy, cause: str = ""
+) -> State:
     """Load all that deciding these feedback events needs."""
     bands = {b for s in scored for b in minhash.bands(s.feedback.tenant, s.signature)}
     met = rows.matching(connection, tables.NEAR, tables.NEAR.c.band, bands)
@@ -132,15 +135,16 @@ def load(connection: Connection, scored: Sequence[FeedbackScored], policy: Polic
     return State(
         policy,
         rows.claims(connection, {s.claim for s in scored}),
-        rows.accounts(connection, {id for s in scored for id in (_user(s.feedback), _model(s))}),
+        rows.accounts(connection, {id for s in scored for id in (user_of(s.feedback), _model(s))}),
         rows.ledger(connection, {key for s in scored for key in budgets.keys(s, policy)}),
         {band: found.get(band, []) for band in bands},
+        cause,
     )
 
 
 def save(connection: Connection, state: State) -> None:
     """Write everything that deciding changed."""
-    rows.save_decisions(connection, state.changed)
+    rows.save_decisions(connection, state.changed, state.policy)
     rows.save_claims(connection, state.claims)
     rows.save_accounts(connection, state.accounts)
     rows.save_ledger(connection, state.ledger)
@@ -164,61 +168,13 @@ def decide_all(
     return [decided[key_of(s)] for s in scored]
 
 
-def add_references(
-    connection: Connection, references: Mapping[str, str], policy: Policy
-) -> list[FeedbackDecided]:
-    """Learn upstream's answers (the first stands), then decide what waited for them."""
-    known = [{"claim": claim, "answer": answer} for claim, answer in references.items()]
-    new = insert_new(connection, tables.REFERENCE, known, returning="claim")
-    return _resolve(connection, new, policy)
-
-
-def add_review(
-    connection: Connection,
-    feedback: str,
-    by: str,
-    right: bool,
-    policy: Policy,
-    *,
-    sampled: bool = False,
-) -> list[FeedbackDecided]:
-    """Book a reviewer's, or a randomly chosen user's, word on an answer; decide what waited."""
-    found = rows.decisions(connection, [feedback]).get(feedback)
-    if found is None:
-        return []
-    item = found.scored
-    claim = rows.claims(connection, [item.claim])[item.claim]
-    support, name = claim.support(item.answer), account_id(item.feedback.tenant, by)
-    if sampled and any(name in s.accounts for s in claim.answers.values()):
-        return []  # who voted has been heard
-    support = support.sampled(name, right) if sampled else support.reviewed(name, right)
-    rows.save_claims(connection, {item.claim: claim.with_support(item.answer, support)})
-    return _resolve(connection, [item.claim], policy)
-
-
-def _resolve(
-    connection: Connection, claim_ids: Sequence[str], policy: Policy
-) -> list[FeedbackDecided]:
-    """Decide quarantined feedback of these claims again; returns what changed."""
-    table = tables.DECISION
-    waiting = [
-        rows.decision(row)
-        for row in rows.matching(connection, table, table.c.claim, claim_ids)
-        if row.verdict == "quarantine"
-    ]
-    state = load(connection, [found.scored for found in waiting], policy)
-    for found in waiting:
-        state.decide(found.scored, found.decided.version + 1)
-    save(connection, state)
-    return [found.decided for found in state.changed.values()]
-
-
 def key_of(item: FeedbackScored) -> str:
     """Return what identifies scored feedback in the tables."""
     return feedback_key(item.feedback_source, item.feedback_id)
 
 
-def _user(feedback: FeedbackSubmitted) -> str:
+def user_of(feedback: FeedbackSubmitted) -> str:
+    """Return the account of who gave the feedback."""
     return account_id(feedback.tenant, feedback.user)
 
 
@@ -228,4 +184,4 @@ def _model(item: FeedbackScored) -> str:
 
 
 def _vote_key(event: Envelope[FeedbackSubmitted]) -> str:
-    return f"{_user(event.data)}|{event.data.response}"
+    return f"{user_of(event.data)}|{event.data.response}"

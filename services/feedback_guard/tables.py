@@ -61,8 +61,19 @@ DECISION = Table(
     METADATA,
     Column("feedback", Text, primary_key=True),
     Column("claim", String(24), nullable=False, index=True),
-    Column("verdict", String(12), nullable=False, index=True),
+    Column("user", String(11), nullable=False, index=True),
+    Column("at", Float, nullable=False, index=True),
+    Column("verdict", String(12), nullable=False),
     Column("version", Integer, nullable=False),
+    Column("expires", Float, index=True),
+    Column("cause", Text, index=True),
     Column("scored", Text, nullable=False),
+    Column("decided", Text, nullable=False),
+)
+HISTORY = Table(
+    "history",
+    METADATA,
+    Column("feedback", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
     Column("decided", Text, nullable=False),
 )

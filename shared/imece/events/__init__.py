@@ -16,6 +16,7 @@ from imece.events.feedback import (
     FeedbackSubmitted,
     Rating,
     Reason,
+    RevocationRequested,
     Thumb,
     training_row,
 )
@@ -102,6 +103,7 @@ EVENTS: tuple[type[Event], ...] = (
     FeedbackScored,
     FeedbackDecided,
     FeedbackRevoked,
+    RevocationRequested,
     AuditRecorded,
 )
 
@@ -175,6 +177,7 @@ __all__ = [
     "RecordSubmitted",
     "ReviewAnswered",
     "ReviewRequested",
+    "RevocationRequested",
     "Sft",
     "State",
     "Study",

@@ -142,7 +142,7 @@ class FeedbackRevoked(Event):
     topic: ClassVar[Topic] = Topic(
         "imece.feedback.revoked.v1",
         "feedback",
-        ("operator",),
+        ("feedback-guard",),
         ("ingest", "upstream"),
         12,
         365,
@@ -153,6 +153,36 @@ class FeedbackRevoked(Event):
     version: Count
     reason: Name
     by: Name
+
+
+class RevocationRequested(Event):
+    """Take back accepted feedback, and what rested on it; what is given must all apply."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.revocation.requested.v1",
+        "request",
+        ("operator", "feedback-guard"),
+        ("feedback-guard",),
+        3,
+        365,
+    )
+    request: Name
+    reason: Name
+    by: Name
+    tenant: Name = "default"
+    user: Name | None = None
+    claim: Name | None = None
+    phrase: ShortText | None = None
+    """Words that stand in the question or in what is taught, whatever their case."""
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    """Times when the feedback was given, both included."""
+
+    @model_validator(mode="after")
+    def _names_something(self) -> RevocationRequested:
+        if all(x in (None, "") for x in (self.user, self.claim, self.phrase, self.since)):
+            raise ValueError("name a user, a claim, a phrase or a time since when")
+        return self
 
 
 def training_row(feedback: FeedbackSubmitted) -> Instruction | None:

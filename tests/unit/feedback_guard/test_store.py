@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from imece.events import Correction, Envelope, FeedbackDecided, FeedbackSubmitted, Thumb
 from imece.runtime.database import Database
-from services.feedback_guard import claims, store
+from services.feedback_guard import claims, later, store
 from services.feedback_guard.policy import load
 
 POLICY = load(Path("services/feedback_guard/policy.toml"))
@@ -153,10 +153,10 @@ async def test_a_reference_that_arrives_later_settles_what_waited(database: Data
     ]
     assert [d.verdict for d in decide(database, votes)] == ["quarantine", "quarantine"]
     known = {claims.claim_id("default", CAPITAL): "paris"}
-    changed = database.transact(store.add_references, known, POLICY)
+    changed = database.transact(later.add_references, known, POLICY)
     assert [(d.feedback, d.verdict, d.version) for d in changed] == [("e-1", "accept", 2)]
     assert changed[0].row is not None
-    assert database.transact(store.add_references, known, POLICY) == []
+    assert database.transact(later.add_references, known, POLICY) == []
     assert decide(database, votes)[0].version == 2
 
 
@@ -165,7 +165,7 @@ async def test_two_reviewers_settle_a_quarantined_correction(database: Database)
     decide(database, [one])
     key = store.feedback_key("test", "e-1")
     answers = [
-        database.transact(store.add_review, key, reviewer, True, POLICY)
+        database.transact(later.add_review, key, reviewer, True, POLICY)
         for reviewer in ("r1", "r1", "r2")
     ]
     assert [len(a) for a in answers] == [0, 0, 1]
@@ -176,12 +176,12 @@ async def test_reviewers_who_refute_a_correction_have_it_rejected(database: Data
     decide(database, [event(1, "a", CAPITAL, "Paris", Correction(text="Lyon"))])
     key = store.feedback_key("test", "e-1")
     for reviewer in ("r1", "r2"):
-        changed = database.transact(store.add_review, key, reviewer, False, POLICY)
+        changed = database.transact(later.add_review, key, reviewer, False, POLICY)
     assert [d.verdict for d in changed] == ["reject"]
 
 
 async def test_a_review_of_unknown_feedback_changes_nothing(database: Database):
-    assert database.transact(store.add_review, "nothing", "r1", True, POLICY) == []
+    assert database.transact(later.add_review, "nothing", "r1", True, POLICY) == []
 
 
 async def test_one_author_and_one_claim_have_a_budget(database: Database):

@@ -1,0 +1,151 @@
+"""What changes decisions later: references, people, the end of quarantine, revocations.
+
+Every change is a new version of a decision; old versions are kept. A change remembers the event
+that caused it, so that handling that event twice announces the same versions again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from imece.events import FeedbackDecided, Reason, RevocationRequested
+from imece.runtime.database import insert_new
+from services.feedback_guard import core, revocation, rows, store, tables
+from services.feedback_guard.policy import Policy
+from services.feedback_guard.rows import Decision
+from services.feedback_guard.state import Account, account_id
+
+_TABLE = tables.DECISION
+_AT_ONCE = 500
+
+
+def add_references(
+    connection: Connection, references: Mapping[str, str], policy: Policy, cause: str = ""
+) -> list[FeedbackDecided]:
+    """Learn upstream's answers (the first stands), then decide what waited for them."""
+    known = [{"claim": claim, "answer": answer} for claim, answer in references.items()]
+    new = insert_new(connection, tables.REFERENCE, known, returning="claim")
+    return _resolve(connection, new, policy, cause)
+
+
+def add_review(
+    connection: Connection,
+    feedback: str,
+    by: str,
+    right: bool,
+    policy: Policy,
+    *,
+    sampled: bool = False,
+    cause: str = "",
+) -> list[FeedbackDecided]:
+    """Book a reviewer's, or a randomly chosen user's, word on an answer; decide what waited."""
+    found = rows.decisions(connection, [feedback]).get(feedback)
+    if found is None:
+        return []
+    item = found.scored
+    claim = rows.claims(connection, [item.claim])[item.claim]
+    support, name = claim.support(item.answer), account_id(item.feedback.tenant, by)
+    if sampled and any(name in s.accounts for s in claim.answers.values()):
+        return []  # who voted has been heard
+    support = support.sampled(name, right) if sampled else support.reviewed(name, right)
+    rows.save_claims(connection, {item.claim: claim.with_support(item.answer, support)})
+    return _resolve(connection, [item.claim], policy, cause)
+
+
+def expire(
+    connection: Connection, now: datetime, policy: Policy, cause: str = ""
+) -> list[FeedbackDecided]:
+    """End the quarantine of what has waited too long by `now`: it stays out, for good."""
+    over = (
+        select(_TABLE)
+        .where(_TABLE.c.expires < now.timestamp())
+        .order_by(_TABLE.c.expires, _TABLE.c.feedback)
+        .limit(_AT_ONCE)
+    )
+    changed = {}
+    for row in connection.execute(over).all():
+        found = rows.decision(row)
+        decided = revocation.next_version(found.decided, "quarantine", Reason(code="expired"))
+        changed[row.feedback] = Decision(found.scored, decided, cause)
+    rows.save_decisions(connection, changed, policy)
+    return [found.decided for found in changed.values()]
+
+
+def revoke(
+    connection: Connection, request: RevocationRequested, policy: Policy, cause: str = ""
+) -> list[FeedbackDecided]:
+    """Take back what the request names, and what rested on it; returns the new versions.
+
+    Only the claims that it touches are decided again. A revoked user starts anew, without record.
+    """
+    hit = {key: found for key, found in _named(connection, request)}
+    changed = {
+        key: Decision(found.scored, revocation.taken_back(found.decided, request, policy), cause)
+        for key, found in hit.items()
+    }
+    voices: dict[str, set[str]] = {}
+    for found in hit.values():
+        voices.setdefault(found.scored.claim, set()).add(store.user_of(found.scored.feedback))
+    claims = rows.claims(connection, voices)
+    claims = {id: revocation.without(claim, voices[id]) for id, claim in claims.items()}
+    for row in rows.matching(connection, _TABLE, _TABLE.c.claim, claims):
+        if row.verdict == "accept" and row.feedback not in changed:
+            found = rows.decision(row)
+            again = core.decide(found.scored, claims[row.claim], policy)
+            if again.verdict != "accept":
+                gone = Reason(code="claim_changed", detail=request.reason)
+                decided = revocation.next_version(again, again.verdict, gone)
+                decided = decided.model_copy(update={"version": found.decided.version + 1})
+                changed[row.feedback] = Decision(found.scored, decided, cause)
+    rows.save_decisions(connection, changed, policy)
+    rows.save_claims(connection, claims)
+    if request.user is not None:
+        user = account_id(request.tenant, request.user)
+        rows.save_accounts(connection, {user: Account()})
+    return consequences(connection, [cause]) if cause else [d.decided for d in changed.values()]
+
+
+def consequences(connection: Connection, causes: Iterable[str]) -> list[FeedbackDecided]:
+    """Return the newest decisions that these events caused about other feedback."""
+    found = rows.matching(connection, _TABLE, _TABLE.c.cause, causes)
+    return [rows.decision(row).decided for row in found]
+
+
+def _named(connection: Connection, request: RevocationRequested) -> Iterable[tuple[str, Decision]]:
+    """Yield what a request names and is not rejected yet."""
+    named = select(_TABLE).where(_TABLE.c.verdict != "reject")
+    if request.user is not None:
+        named = named.where(_TABLE.c.user == account_id(request.tenant, request.user))
+    if request.claim is not None:
+        named = named.where(_TABLE.c.claim == request.claim)
+    if request.since is not None:
+        named = named.where(_TABLE.c.at >= request.since.timestamp())
+    if request.until is not None:
+        named = named.where(_TABLE.c.at <= request.until.timestamp())
+    if word := revocation.plain_word(request.phrase):
+        named = named.where(_TABLE.c.scored.ilike(f"%{word}%"))
+    for row in connection.execute(named.order_by(_TABLE.c.feedback)):
+        found = rows.decision(row)
+        if revocation.names(request, found.scored.feedback):
+            yield row.feedback, found
+
+
+def _resolve(
+    connection: Connection, claim_ids: Sequence[str], policy: Policy, cause: str
+) -> list[FeedbackDecided]:
+    """Decide what waits on these claims again; returns what changed."""
+    waiting = [
+        rows.decision(row)
+        for row in rows.matching(connection, _TABLE, _TABLE.c.claim, claim_ids)
+        if row.expires is not None
+    ]
+    state = store.load(connection, [found.scored for found in waiting], policy, cause)
+    for found in waiting:
+        state.decide(found.scored, found.decided.version + 1)
+    store.save(connection, state)
+    if cause:
+        return consequences(connection, [cause])
+    return [found.decided for found in state.changed.values()]
