@@ -9,15 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from imece.cli.common import AsJson
+from imece.cli.compare import compare
 from imece.cli.errors import handle_errors, load_settings
 from imece.local import facts, models
 
 app = typer.Typer(no_args_is_help=True, help="Base models.")
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `show` a command of its own: typer folds a group of one."""
+app.command()(compare)
 
 
 @app.command()
