@@ -17,7 +17,7 @@ from imece.errors import ImeceError
 from imece.events import LoraRecipe
 from imece.local import models
 from imece.runtime.settings import Settings
-from tests.demo import report, story
+from tests.demo import page, report, story
 from tests.demo.figures import figures
 from tests.demo.story import BASE, Outcome, play
 from tests.demo.world import wait_ready, world
@@ -42,7 +42,7 @@ def main() -> int:
         return 2
     outcome.seconds = time.monotonic() - began
     report.show(outcome, console)
-    arguments.report.write_text(report.page(outcome), encoding="utf-8")
+    arguments.report.write_text(page.page(outcome), encoding="utf-8")
     if arguments.json:
         arguments.json.write_text(json.dumps(figures(outcome), indent=2) + "\n")
     console.print(f"\nThe report with pictures: {arguments.report}")
