@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,29 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Job:
+    """One run; without a name of an attack the stream is honest."""
+
+    attack: str
+    seed: int
+    rate: float = 0.05
+    accounts: int = 10
+    without: str = ""
+    against: float = 0.0
+    skilled: bool = True
+    answering: float = 1.0
+
+
+@dataclass(frozen=True)
+class RealJob:
+    """One run on real votes."""
+
+    sybils: int
+    a_target: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class Bench:
     """Material, policy and size; streams are made once and kept."""
 
@@ -75,27 +100,27 @@ class Bench:
         )
         return attacks_more.mixed(calm, hostile)
 
-    def run(
-        self,
-        attack: str,
-        seed: int,
-        *,
-        rate: float = 0.05,
-        accounts: int = 10,
-        without: str = "",
-        against: float = 0.0,
-        skilled: bool = True,
-        answering: float = 1.0,
-    ) -> Drive:
+    def run(self, job: Job) -> Drive:
         """Drive one stream through the guard, or through the guard without one stage."""
-        world, _ = self.world(seed)
-        stream = self.stream(attack, seed, rate, accounts)
+        world, _ = self.world(job.seed)
+        stream = self.stream(job.attack, job.seed, job.rate, job.accounts)
         pool = people.pool(
-            world.people, stream, against=against, skilled=skilled, answering=answering
+            world.people,
+            stream,
+            against=job.against,
+            skilled=job.skilled,
+            answering=job.answering,
         )
-        known = {} if without == "references" else self.references(seed)
-        policy = ablated(self.policy, without) if without in ABLATIONS else self.policy
-        return drive(stream, policy, None if without == "people" else pool, known, seed)
+        known = {} if job.without == "references" else self.references(job.seed)
+        policy = ablated(self.policy, job.without) if job.without in ABLATIONS else self.policy
+        return drive(stream, policy, None if job.without == "people" else pool, known, job.seed)
+
+    def all(self, jobs: Sequence[Job | RealJob]) -> list[Drive]:
+        """Run jobs in two processes, in order."""
+        begin = partial(_begin, self.material, self.policy, self.setting)
+        context = get_context("spawn")
+        with ProcessPoolExecutor(2, mp_context=context, initializer=begin) as pool:
+            return list(pool.map(_work, jobs))
 
     def references(self, seed: int) -> dict[str, str]:
         """What upstream's own labelled records say; the attacker does not know about which."""
@@ -103,17 +128,34 @@ class Bench:
         dice = random.Random(seed + 2)
         return {s.item.question: s.item.right for s in world.shown if dice.random() < KNOWN}
 
-    def real(self, sybils: int, a_target: int, seed: int) -> tuple[list[Sent], Drive]:
-        """Drive real crowd votes with sybils among them."""
-        made = real_votes.stream(
+    def votes(self, job: RealJob) -> real_votes.RealVotes:
+        """Return real crowd votes with sybils among them."""
+        return real_votes.stream(
             self.material.votes,
-            sybils=sybils,
-            a_target=a_target,
-            seed=seed,
+            sybils=job.sybils,
+            a_target=job.a_target,
+            seed=job.seed,
             items=self.setting.real_items,
         )
+
+    def real(self, job: RealJob) -> Drive:
+        """Drive real crowd votes with sybils among them."""
+        made = self.votes(job)
         pool = people.pool(made.people, made.stream)
-        return list(made.stream), drive(made.stream, self.policy, pool, {}, seed)
+        return drive(made.stream, self.policy, pool, {}, job.seed)
+
+
+_here: list[Bench] = []
+
+
+def _begin(material: Material, policy: Policy, setting: Setting) -> None:
+    """Prepare a worker process."""
+    _here.append(Bench(material, policy, setting))
+
+
+def _work(job: Job | RealJob) -> Drive:
+    (bench,) = _here
+    return bench.real(job) if isinstance(job, RealJob) else bench.run(job)
 
 
 def policy() -> Policy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from imece.client import Client
-from imece.events import Envelope, FeedbackDecided, FeedbackSubmitted
+from imece.events import Envelope, FeedbackDecided, FeedbackSubmitted, RevocationRequested
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.replay import Guard
 from tests.bench.guarding.driving import KEYS, proven
@@ -41,6 +42,41 @@ def growth(stream: Sequence[Sent], policy: Policy, few: int, many: int) -> float
             costs.append(_cost(guard, part) / len(part))
     first = few // _BATCH
     return float(np.median(costs[-8:]) / np.median(costs[max(0, first - 8) : first]))
+
+
+@dataclass(frozen=True)
+class Revoked:
+    """How long it took to take back all that one user had brought in."""
+
+    seconds: float
+    rows: int
+    events: int
+    complete: bool
+
+
+def revocation(stream: Sequence[Sent], policy: Policy, events: int) -> Revoked:
+    """Fill a guard with so many events and revoke its most accepted user."""
+    accepted: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        guard = Guard(policy, Path(folder) / "guard.db")
+        for at in range(0, events, _BATCH):
+            part = [_again(stream[n % len(stream)].event, n) for n in range(at, at + _BATCH)]
+            accepted.update(d.user for d in guard.submit(part) if d.row is not None)
+        user, rows = accepted.most_common(1)[0]
+        began = time.monotonic()
+        request = RevocationRequested(request="bench", reason="takeover", by="bench", user=user)
+        gone = guard.revoke(request)
+        seconds = time.monotonic() - began
+        left = guard.revoke(request.model_copy(update={"request": "again"}))
+    mine = {d.feedback for d in gone if d.user == user and d.row is None}
+    complete = len(mine) >= rows and not any(d.row for d in left)
+    return Revoked(seconds, rows, events, complete)
+
+
+def _again(event: Envelope[FeedbackSubmitted], number: int) -> Envelope[FeedbackSubmitted]:
+    """Send an event again as another one of the same user, about another question."""
+    changed = {"response": f"answer-{number}", "prompt": f"{event.data.prompt} ({number})"}
+    return replace(event, data=event.data.model_copy(update=changed), id=f"e{number}")
 
 
 def _by(event: Envelope[FeedbackSubmitted], user: int) -> Envelope[FeedbackSubmitted]:

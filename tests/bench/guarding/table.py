@@ -12,14 +12,14 @@ from tests.bench.guarding.attacks_more import HELD_OUT, NAMES
 from tests.bench.guarding.driving import Drive
 from tests.bench.guarding.measures import Mean, over_seeds
 from tests.bench.guarding.rivals import MISSING, RIVALS, baselines
-from tests.bench.guarding.runs import WITHOUT, Bench
+from tests.bench.guarding.runs import ABLATIONS, WITHOUT, Bench, Job, RealJob, ablated
 from tests.bench.guarding.stream import Sent
 from tests.bench.results import Row
 
 FORMS = tuple(name + form for name in NAMES for form in ("", ".adaptive"))
 BASELINED = ("a1", "a2", "a3", "a3.adaptive", "a5", "a7", "a9", "a11")
 """Attacks on which the baselines and ablations are run in a quick run; a full run takes all."""
-ABLATED = ("a2", "a3", "a7", "a9", "a11")
+ABLATED = ("a3", "a9", "a11")
 Figure = Callable[[Drive], float]
 
 
@@ -39,15 +39,16 @@ def sybils(bench: Bench) -> list[Row]:
         ("guard.sybil_accepted", 10, 5, 0.02),
         ("guard.sybil10_accepted", 23, 10, 0.05),
     ):
-        made = [bench.real(accounts, a_target, seed) for seed in range(bench.setting.seeds)]
-        found = over_seeds([measures.targets_flipped(run) for _, run in made])
-        honest = over_seeds([measures.honest_24h(run) for _, run in made])
+        jobs = [RealJob(accounts, a_target, seed) for seed in range(bench.setting.seeds)]
+        made = bench.all(jobs)
+        found = over_seeds([measures.targets_flipped(run) for run in made])
+        honest = over_seeds([measures.honest_24h(run) for run in made])
         note = f"share of 50 targets; honest corrections accepted {honest.value:.2f}"
         base = row(id, found, "share", f"<= {limit}", limit, note)
         if baselines is None:
             rows.append(base)
             continue
-        stream = made[0][0]
+        stream = bench.votes(jobs[0]).stream
         others = {n: _flipped(stream, f(stream)) for n, f in baselines.crowd().items()}
         rows.append(replace(base, baselines=others))
         rows += [Row(f"{id}.{n}", v, "share", note="seed 0") for n, v in others.items()]
@@ -64,7 +65,8 @@ def _flipped(stream: Sequence[Sent], accepted: set[str]) -> float:
 def honest(bench: Bench, runs: Sequence[Drive]) -> list[Row]:
     """What the guard costs honest people, with a burst of sybils in the stream."""
     each = partial(_figure, runs)
-    hard = [bench.run("a3", s, skilled=False, answering=0.7) for s in range(bench.setting.seeds)]
+    seeds = range(bench.setting.seeds)
+    hard = bench.all([Job("a3", s, skilled=False, answering=0.7) for s in seeds])
     rough = "sampled users as good as paid workers (0.79), 70 % answer"
     return [
         row("guard.honest_now", each(measures.honest_now), "share", ">= 0.85", -0.85),
@@ -103,8 +105,11 @@ def special(bench: Bench, runs: Mapping[str, Sequence[Drive]]) -> list[Row]:
     kept: Figure = lambda run: 1 - measures.poison_accepted(run)  # noqa: E731
     door, hidden = runs["a9"], runs["a9.adaptive"]
     seeds = range(bench.setting.seeds)
-    taken = [bench.run(a, s, accounts=1) for a in ("a6", "a6.adaptive") for s in seeds]
-    drips = [bench.run(a, s, accounts=1) for a in ("a4", "a4.adaptive") for s in seeds]
+    alone = [
+        Job(a, s, accounts=1) for a in ("a6", "a6.adaptive", "a4", "a4.adaptive") for s in seeds
+    ]
+    single = bench.all(alone)
+    taken, drips = single[: len(single) // 2], single[len(single) // 2 :]
     worst = max(map(measures.longest_exposure, taken))
     slow = max(map(measures.longest_exposure, drips))
     most = max(map(measures.poison_rows, door))
@@ -142,13 +147,14 @@ def special(bench: Bench, runs: Mapping[str, Sequence[Drive]]) -> list[Row]:
 
 def _suppressed(bench: Bench) -> Row:
     """Share of true corrections that are lost when one in five raters is hostile."""
-    lost = []
-    for seed in range(bench.setting.seeds):
-        world, _ = bench.world(seed)
-        calm = measures.honest_24h(bench.run("", seed))
-        gang = max(1, len(world.people) // 5)
-        war = measures.honest_24h(bench.run("a12", seed, accounts=gang, against=0.2))
-        lost.append(max(0.0, 1 - war / calm) if calm else 1.0)
+    seeds = range(bench.setting.seeds)
+    gang = [max(1, len(bench.world(seed)[0].people) // 5) for seed in seeds]
+    found = bench.all(
+        [Job("", s) for s in seeds] + [Job("a12", s, accounts=gang[s], against=0.2) for s in seeds]
+    )
+    shares = [measures.honest_24h(run) for run in found]
+    pairs = zip(shares[: len(seeds)], shares[len(seeds) :], strict=True)
+    lost = [max(0.0, 1 - war / calm) if calm else 1.0 for calm, war in pairs]
     return row("guard.suppressed", over_seeds(lost), "share", "<= 0.05", 0.05)
 
 
@@ -188,18 +194,20 @@ def baseline_rows(bench: Bench, names: Sequence[str]) -> list[Row]:
 
 def ablation_rows(bench: Bench, names: Sequence[str]) -> list[Row]:
     """Poison accepted without one stage (seed 0)."""
-    rows = []
-    for stage in WITHOUT:
-        for name in names:
-            id = f"guard.{name}.without_{stage}"
-            try:
-                run = bench.run(name, 0, without=stage)
-            except KeyError as missing:
-                rows.append(Row(id, None, "share", note=f"the policy has no {missing}"))
-                continue
-            good = measures.honest_24h(run)
-            note = f"seed 0; honest {good:.2f}; {measures.poison_rows(run)} rows in"
-            rows.append(Row(id, measures.poison_accepted(run), "share", note=note))
+    jobs = [Job(name, 0, without=stage) for stage in WITHOUT for name in names]
+    rows, able = [], []
+    for job in jobs:
+        try:
+            if job.without in ABLATIONS:
+                ablated(bench.policy, job.without)
+            able.append(job)
+        except KeyError as missing:
+            id = f"guard.{job.attack}.without_{job.without}"
+            rows.append(Row(id, None, "share", note=f"the policy has no {missing}"))
+    for job, run in zip(able, bench.all(able), strict=True):
+        note = f"seed 0; honest {measures.honest_24h(run):.2f}; {measures.poison_rows(run)} rows in"
+        id = f"guard.{job.attack}.without_{job.without}"
+        rows.append(Row(id, measures.poison_accepted(run), "share", note=note))
     return rows
 
 
