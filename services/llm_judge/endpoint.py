@@ -153,6 +153,9 @@ class Endpoint:
 
     async def _order(self, asked: Asked) -> tuple[Reply, str | None]:
         reply, said = await self._patiently(asked)
+        if isinstance(reply.outcome, Unscored) and reply.outcome.reason == "bad_response":
+            second, said = await self._patiently(asked)
+            reply = second.after(reply)
         if said is None or not isinstance(reply.outcome, Unscored):
             return reply, said
         if reply.outcome.reason == "refused" or time.monotonic() >= asked.deadline:

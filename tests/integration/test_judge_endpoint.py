@@ -164,13 +164,13 @@ async def _hang(_: int, __: dict[str, Any]) -> Response:
 @pytest.mark.parametrize(
     ("answer", "reason", "calls"),
     [
-        (lambda _, __: HTMLResponse("<html>gateway</html>"), "bad_response", 2),
+        (lambda _, __: HTMLResponse("<html>gateway</html>"), "bad_response", 4),
         (
             lambda _, __: Response('{"choices": [{"mess', media_type="application/json"),
             "bad_response",
-            2,
+            4,
         ),
-        (lambda _, __: JSONResponse({"choices": []}), "bad_response", 2),
+        (lambda _, __: JSONResponse({"choices": []}), "bad_response", 4),
         (lambda _, __: said('{"winner": "fir'), "bad_json", 4),
         (lambda _, __: said('{"winner": "fir', finish="length"), "truncated", 4),
         (lambda _, __: said('{"winner": "first", "why": "x"}'), "bad_verdict", 4),

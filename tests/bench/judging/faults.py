@@ -26,7 +26,7 @@ from services.llm_judge.routes import Judging
 from tests.bench.judging.stub import RIGHT
 from tests.bench.results import Row
 
-LATENCY_MS, CONCURRENCY = 200, 32
+LATENCY_MS, CONCURRENCY, CALLS = 200, 100, 64
 TIMEOUT, DEADLINE, PATIENCE = 3.0, 12.0, 600.0
 PATIENTLY = 500.0
 """Seconds after which a run that has not ended is given up, and its rest counts as lost."""
@@ -111,7 +111,7 @@ async def judge(
         timeout_seconds=TIMEOUT,
         deadline_seconds=DEADLINE,
         max_tokens=50,
-        most_calls=2 * CONCURRENCY,
+        most_calls=CALLS,
     )
     async with database:
         judging = Judging(
