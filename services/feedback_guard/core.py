@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from imece.events import (
@@ -39,9 +39,16 @@ _STRONG = frozenset(
 
 
 def score(
-    event: Envelope[FeedbackSubmitted], account: Account, admitted: Admission, policy: Policy
+    event: Envelope[FeedbackSubmitted],
+    account: Account,
+    admitted: Admission,
+    policy: Policy,
+    changed: datetime | None = None,
 ) -> FeedbackScored:
-    """Stage one: admission, content and the user's record, before anything about the claim."""
+    """Stage one: admission, content and the user's record, before anything about the claim.
+
+    `changed` says since when the account behaves like somebody else's.
+    """
     feedback = event.data
     text = taught(feedback)
     stance: Literal[-1, 1] = 1 if _supports(feedback) else -1
@@ -56,11 +63,12 @@ def score(
         submitted=event.time,
         trust=_capped(admitted.weight * account.trust(subject), policy),
         subject=subject,
-        reasons=tuple(_content_reasons(event, text, policy)),
+        reasons=tuple(_own_reasons(event, text, policy, changed)),
         signature=_signature(feedback),
         phrases=background.rare_phrases(feedback.prompt, text) if stance > 0 else (),
         weight=admitted.weight,
         hard=admitted.hard,
+        changed=changed,
     )
 
 
@@ -78,8 +86,13 @@ def _supports(feedback: FeedbackSubmitted) -> bool:
     return signal.stars >= 4 if isinstance(signal, Rating) else True
 
 
-def _content_reasons(event: Envelope[FeedbackSubmitted], text: str, policy: Policy) -> list[Reason]:
+def _own_reasons(
+    event: Envelope[FeedbackSubmitted], text: str, policy: Policy, changed: datetime | None
+) -> list[Reason]:
     found = content.reasons(event.data, text, policy)
+    if changed is not None:
+        detail = f"since {changed.isoformat()}"
+        found.append(Reason(code="takeover", nats=policy.weights.takeover, detail=detail))
     created = event.data.account_created
     if created and event.time - created < timedelta(days=policy.thresholds.young_days):
         found.append(Reason(code="young_account", nats=policy.weights.young_account))

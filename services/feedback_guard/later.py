@@ -79,7 +79,8 @@ def revoke(
 ) -> list[FeedbackDecided]:
     """Take back what the request names, and what rested on it; returns the new versions.
 
-    Only the claims that it touches are decided again. A revoked user starts anew, without record.
+    Only the claims that it touches are decided again. A revoked user starts anew, without
+    record; one who was taken over has done so when it was seen.
     """
     hit = {key: found for key, found in _named(connection, request)}
     changed = {
@@ -102,7 +103,7 @@ def revoke(
                 changed[row.feedback] = Decision(found.scored, decided, cause)
     rows.save_decisions(connection, changed, policy)
     rows.save_claims(connection, claims)
-    if request.user is not None:
+    if request.user is not None and request.reason != "takeover":
         user = account_id(request.tenant, request.user)
         rows.save_accounts(connection, {user: Account()})
     return consequences(connection, [cause]) if cause else [d.decided for d in changed.values()]

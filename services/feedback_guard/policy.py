@@ -28,6 +28,7 @@ class Weights(_Part):
     injection: float
     mixed_scripts: float
     elicited: float
+    takeover: float
     sampled: float
     rival: float
 

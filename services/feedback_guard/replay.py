@@ -15,6 +15,7 @@ from imece.events import (
 from imece.runtime.database import Database
 from services.feedback_guard import claims, later, store
 from services.feedback_guard.policy import Policy
+from services.feedback_guard.revocation import takeover
 
 
 class Guard:
@@ -29,7 +30,7 @@ class Guard:
         self.policy = policy
         self._keys = keys
         self.changed: list[FeedbackDecided] = []
-        """Later versions of decisions that no call returned: of quarantine that ended."""
+        """Later versions that no call returned: of quarantine that ended, of takeovers."""
         url = f"sqlite:///{path}" if path else "sqlite://"
         self._database = Database(url, store.METADATA, "feedback-guard")
 
@@ -37,6 +38,9 @@ class Guard:
         """Run both stages on a batch and return one decision for each event, in order."""
         scored = self._database.transact(store.score_all, events, self.policy, self._keys)
         decided = self._database.transact(store.decide_all, scored, self.policy)
+        for item in scored:
+            if item.changed is not None:
+                self.changed += self.revoke(takeover(item))
         if events:
             newest = max(event.time for event in events)
             self.changed += self._database.transact(later.expire, newest, self.policy)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from imece.events import FeedbackDecided, FeedbackSubmitted, Reason, RevocationRequested
+from imece.events import (
+    FeedbackDecided,
+    FeedbackScored,
+    FeedbackSubmitted,
+    Reason,
+    RevocationRequested,
+    derived_id,
+)
 from imece.runtime.text import fold
 from services.feedback_guard.core import Verdict
 from services.feedback_guard.evidence import taught
@@ -38,6 +45,18 @@ def next_version(decided: FeedbackDecided, verdict: Verdict, reason: Reason) -> 
             "reasons": (*decided.reasons, reason),
             "score": decided.score + reason.nats,
         }
+    )
+
+
+def takeover(scored: FeedbackScored) -> RevocationRequested:
+    """Return the request to take back what a taken-over account gave since the change."""
+    return RevocationRequested(
+        request=derived_id("takeover", scored.feedback_source, scored.feedback_id),
+        reason="takeover",
+        by="feedback-guard",
+        tenant=scored.feedback.tenant,
+        user=scored.feedback.user,
+        since=scored.changed,
     )
 
 

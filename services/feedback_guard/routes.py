@@ -36,6 +36,7 @@ from imece.runtime.datasets import read
 from imece.runtime.delivery import Rejected, Subscription, batch, each
 from services.feedback_guard import claims, later, panel, revocation, store
 from services.feedback_guard.policy import Policy
+from services.feedback_guard.revocation import takeover
 
 SOURCE = "imece/feedback-guard"
 _AT_ONCE = 1_000
@@ -76,7 +77,12 @@ class Routes:
     async def on_submitted(self, events: Sequence[Envelope[FeedbackSubmitted]]) -> None:
         scored = await self._database.run(store.score_all, events, self._policy, self._keys)
         await self._publish(
-            *(caused(s, SOURCE, event) for s, event in zip(scored, events, strict=True))
+            *(caused(s, SOURCE, event) for s, event in zip(scored, events, strict=True)),
+            *(
+                caused(takeover(s), SOURCE, event)
+                for s, event in zip(scored, events, strict=True)
+                if s.changed is not None
+            ),
         )
 
     async def on_rejected(self, rejected: Rejected) -> None:

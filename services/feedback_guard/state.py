@@ -35,6 +35,18 @@ def slot(answer: str) -> str:
 
 
 @dataclass(frozen=True)
+class Habit:
+    """Slow means and variances of six features, and the fast mean of how odd recent votes are."""
+
+    votes: int = 0
+    means: tuple[float, ...] = (0.0,) * 6
+    variances: tuple[float, ...] = (0.0,) * 6
+    odd: float = 0.8
+    since: float = 0.0
+    """When the votes began to be odd (seconds since 1970); 0 while they are not."""
+
+
+@dataclass(frozen=True)
 class Account:
     """What is remembered of a user (or of a model): what was proven right and wrong."""
 
@@ -42,6 +54,7 @@ class Account:
     wrong: float = 1.0
     subjects: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """The same for each subject on its own."""
+    habit: Habit = field(default_factory=Habit)
 
     def trust(self, subject: str) -> float:
         """Return the log-odds of being right about a subject; elsewhere earned counts half."""
@@ -131,14 +144,21 @@ class Claim:
 def pack_account(account: Account) -> str:
     """Return the stored form of an account."""
     subjects = {name: [round(n, 2) for n in both] for name, both in account.subjects.items()}
-    kept = [round(account.right, 2), round(account.wrong, 2), subjects]
+    habit = account.habit
+    means = [round(x, 2) for x in (*habit.means, *habit.variances)]
+    ways = [habit.votes, round(habit.odd, 2), round(habit.since), *means] if habit.votes else []
+    kept = [round(account.right, 2), round(account.wrong, 2), subjects, ways]
     return json.dumps(kept, separators=(",", ":"))
 
 
 def unpack_account(text: str) -> Account:
     """Return the account of a stored form."""
-    right, wrong, subjects = json.loads(text)
-    return Account(right, wrong, {name: (r, w) for name, (r, w) in subjects.items()})
+    right, wrong, subjects, ways = json.loads(text)
+    habit = Habit()
+    if ways:
+        votes, odd, since, *means = ways
+        habit = Habit(votes, tuple(means[:6]), tuple(means[6:]), odd, since)
+    return Account(right, wrong, {name: (r, w) for name, (r, w) in subjects.items()}, habit)
 
 
 def pack_claim(claim: Claim) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
 from imece.events import Envelope, FeedbackDecided, FeedbackScored, FeedbackSubmitted, derived_id
 from imece.runtime.database import insert_new, upsert
-from services.feedback_guard import admission, budgets, core, minhash, panel, rows, tables
+from services.feedback_guard import admission, budgets, core, habit, minhash, panel, rows, tables
 from services.feedback_guard.budgets import Bucket
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.rows import Decision
@@ -39,24 +41,31 @@ def score_all(
     ledger = rows.ledger(connection, {k for e in events for k in admission.rates(e.data, policy)})
     table = tables.VOTE
     votes = rows.matching(connection, table, table.c.key, map(_vote_key, events))
-    known = {row.key: (row.feedback, row.hard) for row in votes}
-    fresh: dict[str, dict[str, str | None]] = {}
+    known = {row.key: (row.feedback, row.hard, row.changed) for row in votes}
+    fresh: dict[str, dict[str, Any]] = {}
     scored = []
     for event in events:
-        admitted = admission.admit(event, keys, policy)
+        admitted, changed = admission.admit(event, keys, policy), None
         vote, feedback = _vote_key(event), feedback_key(event.source, event.id)
+        user = user_of(event.data)
+        account = accounts.get(user, Account())
         if admitted.hard is None and vote not in known:  # a forged token takes no one's vote
             hard = "rate" if admission.too_fast(event, policy, ledger) else None
-            known[vote] = (feedback, hard)
-            fresh[vote] = {"key": vote, "feedback": feedback, "hard": hard}
+            ways, changed = habit.observe(account.habit, event)
+            # Whoever took an account over inherits none of its record.
+            account = Account() if changed is not None else replace(account, habit=ways)
+            accounts[user] = account
+            known[vote] = (feedback, hard, changed)
+            fresh[vote] = {"key": vote, "feedback": feedback, "hard": hard, "changed": changed}
         if admitted.hard is None:
-            holder, hard = known[vote]
+            holder, hard, changed = known[vote]
             admitted = replace(admitted, hard=hard if holder == feedback else "duplicate_vote")
-        scored.append(
-            core.score(event, accounts.get(user_of(event.data), Account()), admitted, policy)
-        )
+            changed = changed if holder == feedback else None
+        since = None if changed is None else datetime.fromtimestamp(changed, UTC)
+        scored.append(core.score(event, account, admitted, policy, since))
     insert_new(connection, table, list(fresh.values()))
     rows.save_ledger(connection, ledger)
+    rows.save_accounts(connection, accounts)
     seats = [panel.seat(e, policy) for e, s in zip(events, scored, strict=True) if s.hard is None]
     taken = {str(seat["seat"]): seat for seat in seats if seat is not None}
     upsert(connection, tables.PANEL, list(taken.values()), ["seat"])

@@ -17,6 +17,7 @@ VOTE = Table(
     Column("key", Text, primary_key=True),
     Column("feedback", Text, nullable=False),
     Column("hard", String(40)),
+    Column("changed", Float),
 )
 REFUSED = Table(
     "refused",

@@ -105,11 +105,11 @@ def test_praise_for_what_was_shown_is_accepted():
     assert decision.verdict == "accept"
 
 
-def test_a_thumb_down_is_a_vote_without_a_row():
+def test_a_thumb_down_never_teaches_the_answer():
     kept = decided(vote(Thumb(up=False), CAPITAL, "Paris"))
     proven = decided(vote(Thumb(up=False), CAPITAL, "Lyon"), Claim(reference="paris"))
     assert (kept.verdict, proven.verdict) == ("quarantine", "accept")
-    assert proven.row is None
+    assert not getattr(proven.row, "desirable", False)
 
 
 def test_votes_alone_never_carry_a_contradiction():

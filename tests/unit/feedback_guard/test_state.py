@@ -9,6 +9,7 @@ from services.feedback_guard.budgets import Bucket
 from services.feedback_guard.state import (
     Account,
     Claim,
+    Habit,
     account_id,
     pack_account,
     pack_claim,
@@ -44,7 +45,9 @@ def test_a_claim_takes_at_most_two_kilobytes():
 def test_a_user_takes_at_most_half_a_kilobyte():
     names = ["sum", "medical", "legal", "money", "code", "place", "time", "person", "amount"]
     names += ["reason", "other"]
-    account = Account(right=20.0, wrong=20.0, subjects=dict.fromkeys(names, (19.55, 19.55)))
+    habit = Habit(999, (-11.52,) * 6, (11.52,) * 6, 3.99, 1893456000)
+    full = dict.fromkeys(names, (19.55, 19.55))
+    account = Account(right=20.0, wrong=20.0, subjects=full, habit=habit)
     assert len(pack_account(account).encode()) + len(account_id("t", "u" * 200)) <= 500
     assert unpack_account(pack_account(account)) == account
 
