@@ -23,7 +23,7 @@ def document(
         machine=machine(),
         seconds=seconds,
         events=events,
-        people=events // 6,
+        people=events // 4,
     )
     parts = [text, "## Figures", _figures(single)]
     missed = [r for r in rows if r.holds is False]
@@ -33,6 +33,7 @@ def document(
     )
     parts += ["## Attacks", _figures([r for r in rows if _attack(r.id) and r.id in _forms(rows)])]
     parts += ["## Beside the baselines", _matrix(rows, _rivals(rows))]
+    parts += ["## By share of events and accounts", _figures([r for r in rows if ".rate" in r.id])]
     parts += ["## Without one stage", _matrix(rows, [f"without_{stage}" for stage in WITHOUT])]
     parts += ["## Pictures", *(f"![{name}](img/{name})" for name in pictures)]
     return "\n\n".join(parts) + "\n"
@@ -50,7 +51,8 @@ def _forms(rows: Sequence[Row]) -> set[str]:
 
 def _rivals(rows: Sequence[Row]) -> list[str]:
     last = [r.id.rpartition(".")[2] for r in rows if _attack(r.id) and r.id not in _forms(rows)]
-    return [n for n in dict.fromkeys(last) if not n.startswith("without_") and n != "rough_people"]
+    other = ("without_", "rough_", "accounts")
+    return [name for name in dict.fromkeys(last) if not name.startswith(other)]
 
 
 def _figures(rows: Sequence[Row]) -> str:

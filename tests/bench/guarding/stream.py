@@ -93,7 +93,7 @@ class Scene:
 
 
 def scene(items: Sequence[Item], accuracies: Sequence[float], events: int, seed: int) -> Scene:
-    """Return a world fit for so many events: six a person, eight a question."""
+    """Return a world fit for so many events: four a person, eight a question."""
     dice = random.Random(seed)
     picked = dice.sample(list(items), min(len(items), max(20, events // 8)))
     shown = tuple(_shown(item, dice) for item in picked)
@@ -103,7 +103,7 @@ def scene(items: Sequence[Item], accuracies: Sequence[float], events: int, seed:
             dice.choice(accuracies),
             BEGIN - timedelta(days=dice.randint(30, 900) if dice.random() < 0.9 else 2),
         )
-        for n in range(max(20, events // 6))
+        for n in range(max(20, events // 4))
     )
     return Scene(shown, people, seed)
 

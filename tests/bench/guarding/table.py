@@ -171,6 +171,27 @@ def attack_rows(bench: Bench, runs: Mapping[str, Sequence[Drive]]) -> list[Row]:
     return rows
 
 
+def grid_rows(
+    bench: Bench, forms: Sequence[str], shape: Mapping[float, Sequence[int]]
+) -> list[Row]:
+    """Poison accepted by share of hostile events and number of accounts (seed 0)."""
+    jobs = [
+        Job(form, 0, rate=rate, accounts=accounts)
+        for form in forms
+        for rate, many in shape.items()
+        for accounts in many
+    ]
+    return [
+        Row(
+            f"guard.{job.attack}.rate{job.rate:g}.accounts{job.accounts}",
+            measures.poison_accepted(run),
+            "share",
+            note=f"seed 0; {measures.poison_rows(run)} of {len(measures.poison(run))} rows in",
+        )
+        for job, run in zip(jobs, bench.all(jobs), strict=True)
+    ]
+
+
 def baseline_rows(bench: Bench, names: Sequence[str]) -> list[Row]:
     """The same streams under what is published or simple (seed 0)."""
     if baselines is None:
