@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
+from torch.nn.functional import pad
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from imece.errors import JobError
@@ -96,6 +98,19 @@ class Answerer:
         return [tuple(each) for each in scorer.found]
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A batch whose first tokens are scored; `longer` has (tokens left, row of the cache, …)."""
+
+    cache: Any
+    mask: Any
+    longer: list[tuple[int, int, int, int]]
+
+    @property
+    def copied(self) -> int:
+        return len(self.longer) * int(self.mask.shape[1])
+
+
 class _Scorer:
     """One walk over the tree of prefixes."""
 
@@ -112,6 +127,7 @@ class _Scorer:
         self._tell, self._done = on_progress, 0
         # Logits in float32 are the largest tensor: at most 256 MiB of them at a time.
         self._positions = max(16, 2**26 // model.config.get_text_config().vocab_size)
+        self._begun: list[_Begun] = []
         self.found = [[0.0] * len(request.continuations) for request in requests]
 
     def walk(self, node: Node, cache: Any) -> None:
@@ -122,8 +138,11 @@ class _Scorer:
             self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
         for rows in trie.buckets(self._requests, node, self._cap):
             self._score(rows, node.end, cache)
+            if sum(each.copied for each in self._begun) > 8 * self._cap:
+                self._finish()
             self._done += len(rows)
             self._tell(self._done, len(self._requests))
+        self._finish()
         for child in node.children:
             self.walk(child, cache)
 
@@ -155,13 +174,25 @@ class _Scorer:
                 self.found[row][c] = float(first[i, tokens[0]])
                 if len(tokens) > 1:
                     longer.append((len(tokens) - 1, i, row, c))
-        self._continue(sorted(longer), mask, cache)
+        if longer:
+            self._begun.append(_Begun(cache, mask, longer))
 
-    def _continue(self, longer: list[tuple[int, int, int, int]], mask: Any, cache: Any) -> None:
-        """Score the second and later tokens of continuations, shortest first."""
+    def _finish(self) -> None:
+        """Score the second and later tokens of what was begun, shortest first."""
+        if not self._begun:
+            return
+        cache, mask = _joined(self._begun)
+        longer, before = [], 0
+        for each in self._begun:
+            longer += [(size, before + i, row, c) for size, i, row, c in each.longer]
+            before += len(each.mask)
+        longer.sort()
+        self._begun = []
         while longer:
             count = 1
             while count < len(longer) and (count + 1) * longer[count][0] <= self._positions:
+                if trie.wasteful(count, longer[0][0], longer[count][0]):
+                    break
                 count += 1
             part, longer = longer[:count], longer[count:]
             rest = [self._requests[row].continuations[c] for _, _, row, c in part]
@@ -193,6 +224,22 @@ class _Scorer:
         return [float(x) for x in (told * real.to(device)).sum(-1).cpu()]
 
 
+def _joined(batches: list[_Begun]) -> tuple[Any, Any]:
+    """Return the caches and masks of batches as one, padded on the left to the same width."""
+    if len(batches) == 1:
+        return batches[0].cache, batches[0].mask
+    width = max(each.mask.shape[1] for each in batches)
+    gaps = [width - each.mask.shape[1] for each in batches]
+    fresh = DynamicCache()
+    for i in range(len(batches[0].cache.layers)):
+        layers = [each.cache.layers[i] for each in batches]
+        keys = [pad(x.keys, (0, 0, gap, 0)) for x, gap in zip(layers, gaps, strict=True)]
+        values = [pad(x.values, (0, 0, gap, 0)) for x, gap in zip(layers, gaps, strict=True)]
+        fresh.update(torch.cat(keys), torch.cat(values), i)
+    masks = [pad(each.mask, (gap, 0)) for each, gap in zip(batches, gaps, strict=True)]
+    return fresh, torch.cat(masks)
+
+
 def _copy(cache: Any, rows: Any) -> Any:
     """Return a cache of its own with the given rows of `cache`; all of them when `rows` is None."""
     fresh = DynamicCache()
@@ -215,25 +262,6 @@ def load(base: Path, *, exact: bool = False) -> Answerer:
         base, dtype=dtype, trust_remote_code=False, use_safetensors=True
     )
     return Answerer(model.to(device).eval(), AutoTokenizer.from_pretrained(base))
-
-
-def answer(
-    base: Path,
-    adapter: Path | None,
-    prompts: Sequence[str],
-    *,
-    max_new_tokens: int = 24,
-    batch_size: int = 32,
-    on_progress: OnProgress = lambda _done, _all: None,
-) -> list[str]:
-    """Load `base` and answer `prompts` with `adapter`; see `Answerer` for several adapters."""
-    return load(base).answer(
-        adapter,
-        prompts,
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-        on_progress=on_progress,
-    )
 
 
 @contextmanager

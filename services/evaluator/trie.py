@@ -11,6 +11,8 @@ LEAST_SAVING = 256
 """Tokens; a prefix that saves fewer is not worth a pass of its own."""
 _DEEPEST = 50
 _ROWS = 64
+_PASS = 32
+"""So many tokens take about as long as what any pass takes besides its tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +57,23 @@ def buckets(requests: Sequence[Request], node: Node, most_tokens: int) -> Iterat
     A batch's tokens are those that are run, and an eighth of those that are copied for them.
     """
     batch: list[int] = []
+    first = 0
     for row in sorted(node.rows, key=lambda i: (len(requests[i].prefix), i)):
         size, choices = len(requests[row].prefix), len(requests[row].continuations)
-        count = len(batch) + 1
-        cost = max(count * (size - node.end), count * choices * size // 8)
-        if batch and (cost > most_tokens or count > _ROWS):
+        count, own = len(batch) + 1, size - node.end
+        cost = max(count * own, count * choices * size // 8)
+        if batch and (cost > most_tokens or count > _ROWS or wasteful(len(batch), first, own)):
             yield batch
             batch = []
+        first = first if batch else own
         batch.append(row)
     if batch:
         yield batch
+
+
+def wasteful(rows: int, first: int, size: int) -> bool:
+    """Tell whether padding `rows` of at least `first` tokens to `size` costs more than a pass."""
+    return rows * (size - first) > _PASS
 
 
 def _node(requests: Sequence[Request], rows: list[int], start: int, least: int, depth: int) -> Node:

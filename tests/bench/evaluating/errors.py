@@ -1,0 +1,179 @@
+"""E4 to E7, P2: error rates, power and coverage of the statistics, by simulation or exactly."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from statistics import NormalDist
+
+import numpy as np
+
+from services.evaluator.statistics import classes, intervals, paired, sequential
+from tests.bench.results import Row
+
+_Z = NormalDist().inv_cdf(0.975)
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """Yield the rows; a quick run takes fewer simulations, not other ones."""
+    runs = 1_000 if quick else 5_000
+    yield from _paired(runs)
+    yield _clustered(runs)
+    yield from _sequential(runs // 4)
+    yield from _coverage()
+    yield from _macro_f1()
+
+
+def _paired(runs: int) -> Iterator[Row]:
+    random = np.random.default_rng(1)
+    equal = random.multinomial(500, [0.1, 0.1, 0.8], size=runs)[:, :2]
+    alarms = _share(equal)
+    yield Row("E4.iid", alarms, "false alarms", "<= 0.055", alarms <= 0.055, note="McNemar")
+    # 80 % against 85 % right, correlation 0.6
+    both = 0.8 * 0.85 + 0.6 * math.sqrt(0.8 * 0.2 * 0.85 * 0.15)
+    wins, losses = 0.85 - both, 0.80 - both
+    drawn = random.multinomial(500, [wins, losses, both, 1 - wins - losses - both], size=runs)
+    power = _share(drawn[:, :2])
+    new, old = (drawn[:, i] + drawn[:, 2] for i in (0, 1))
+    spread = np.sqrt((new * (500 - new) + old * (500 - old)) / 500**3)
+    theirs = float(np.mean((new - old) / 500 / spread > _Z))
+    yield Row(
+        "E5.power",
+        power,
+        "share",
+        ">= 0.87",
+        power >= 0.87,
+        _ci(power, runs),
+        {"unpaired z": theirs},
+        "80 against 85 % right, 500 items",
+    )
+
+
+def _share(pairs: np.ndarray) -> float:
+    return float(np.mean([paired.mcnemar(int(w), int(n)) < 0.05 for w, n in pairs]))
+
+
+def _ci(share: float, runs: int) -> tuple[float, float]:
+    return intervals.wilson(round(share * runs), runs)
+
+
+def _clustered(runs: int) -> Row:
+    random = np.random.default_rng(2)
+    names = np.repeat(np.arange(60), 5).tolist()
+    ours = naive = 0
+    for _ in range(runs):
+        shared = random.normal(size=(60, 1)) * math.sqrt(0.3)
+        values = (shared + random.normal(size=(60, 5)) * math.sqrt(0.7)).ravel()
+        ours += intervals.clustered_mean(values, names).p_value() < 0.05
+        naive += intervals.clustered_mean(values, range(300)).p_value() < 0.05
+    value = ours / runs
+    return Row(
+        "E4.clustered",
+        value,
+        "false alarms",
+        "<= 0.06",
+        value <= 0.06,
+        _ci(value, runs),
+        {"items taken as independent": naive / runs},
+        "60 clusters of 5, ICC 0.3",
+    )
+
+
+def _sequential(runs: int) -> Iterator[Row]:
+    random = np.random.default_rng(3)
+    looks = np.arange(50, 1001, 50)
+    equal = np.cumsum(random.random((runs, 1000)) < 0.5, axis=1)
+    told = naive = 0
+    for wins in equal:
+        told += any(
+            sequential.state(int(wins[n - 1]), int(n - wins[n - 1])) != "undecided" for n in looks
+        )
+        naive += any(paired.mcnemar(int(wins[n - 1]), int(n - wins[n - 1])) < 0.05 for n in looks)
+    value = told / runs
+    yield Row(
+        "E4.twenty_looks",
+        value,
+        "false alarms",
+        "<= 0.05",
+        value <= 0.05,
+        _ci(value, runs),
+        {"McNemar at each look": naive / runs},
+    )
+    yield from _rollback(random, runs // 4)
+
+
+def _rollback(random: np.random.Generator, runs: int) -> Iterator[Row]:
+    """Count the pairs after which a champion that got 5 points worse is noticed."""
+    kinds = random.choice([1, -1, 0], p=[0.05, 0.10, 0.85], size=(runs, 3000))
+    seen, false = [], 0
+    for row in kinds:
+        seen.append(_stop(row, "worse"))
+    equal = random.choice([1, -1, 0], p=[0.075, 0.075, 0.85], size=(runs, 1000))
+    false = sum(_stop(row, "worse") < 1000 for row in equal)
+    median = float(np.median(seen))
+    note = "discordance 0.15, checked after every pair"
+    yield Row("P2.pairs", median, "pairs, median", "<= 500", median <= 500, note=note)
+    share = false / runs
+    yield Row("P2.false_rollback", share, "share", "<= 0.05", share <= 0.05, _ci(share, runs))
+
+
+def _stop(row: np.ndarray, wanted: str) -> int:
+    wins = losses = 0
+    for at, kind in enumerate(row):
+        if kind == 0:
+            continue
+        wins, losses = wins + (kind == 1), losses + (kind == -1)
+        if sequential.state(wins, losses) == wanted:
+            return at + 1
+    return len(row)
+
+
+def _coverage() -> Iterator[Row]:
+    """Coverage summed over all outcomes: exact, not simulated."""
+    grid = [(n, p) for n in (30, 100, 300, 1000) for p in (0.5, 0.8, 0.9, 0.95, 0.99)]
+    found = {at: _covered(*at, wald=False) for at in grid}
+    wald = {at: _covered(*at, wald=True) for at in grid}
+    for name, pick, holds in (
+        ("lowest", min, lambda v: v >= 0.93),
+        ("highest", max, lambda v: v <= 0.98),
+    ):
+        n, p = pick(found, key=lambda at: found[at])
+        value = found[n, p]
+        yield Row(
+            f"E6.{name}",
+            value,
+            "coverage",
+            "0.93 to 0.98",
+            holds(value),
+            None,
+            {"Wald": pick(wald.values())},
+            f"Wilson, at n {n}, share {p}",
+        )
+
+
+def _covered(n: int, p: float, *, wald: bool) -> float:
+    total = 0.0
+    for k in range(n + 1):
+        if wald:
+            half = _Z * math.sqrt(k / n * (1 - k / n) / n)
+            low, high = k / n - half, k / n + half
+        else:
+            low, high = intervals.wilson(k, n)
+        if low <= p <= high:
+            ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+            total += math.exp(ways + k * math.log(p) + (n - k) * math.log1p(-p))
+    return total
+
+
+def _macro_f1() -> Iterator[Row]:
+    for name, labels in (("seconds", 3), ("seconds_77_labels", 77)):
+        random = np.random.default_rng(4)
+        gold = random.integers(0, labels, 2000)
+        said = [np.where(random.random(2000) < q, gold, (gold + 1) % labels) for q in (0.8, 0.78)]
+        began = time.process_time()
+        classes.macro_f1_difference(gold.tolist(), said[0].tolist(), said[1].tolist(), labels)
+        took = time.process_time() - began
+        bar = "<= 0.3" if labels == 3 else ""
+        note = f"{labels} labels, 2,000 items, 10,000 paired resamples, CPU seconds"
+        yield Row(f"E7.{name}", took, "s", bar, took <= 0.3 if bar else None, note=note)
