@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from imece.runtime.app import Publish, Service
+from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.jobs import Jobs
 from imece.runtime.runs import child_environment
 from imece.runtime.settings import Settings
 from services.adapter import store
+from services.adapter.retrain import Retrains
 from services.adapter.routes import results, subscriptions
 from services.adapter.settings import AdapterSettings
 from services.adapter.sweeps import Sweeps
@@ -32,4 +34,11 @@ def build(settings: Settings, publish: Publish, own: AdapterSettings | None = No
         env=child_environment(settings, own),
     )
     sweeps = Sweeps(database, jobs, publish)
-    return Service("adapter", subscriptions(jobs, sweeps), (jobs.run, sweeps.run), (database,))
+    artifacts = Artifacts(settings.artifacts_url())
+    retrains = Retrains(database, jobs, artifacts, wanted=own.retrain_tainted)
+    return Service(
+        "adapter",
+        subscriptions(jobs, sweeps, retrains),
+        (jobs.run, sweeps.run, retrains.run),
+        (database,),
+    )

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imece.events import AdaptationRequested, Envelope, Event, JobCancelRequested
+from imece.events import (
+    AdaptationRequested,
+    AdapterTainted,
+    DatasetPublished,
+    Envelope,
+    Event,
+    JobCancelRequested,
+)
 from imece.runtime.delivery import Subscription, each
 from imece.runtime.jobs import Job, JobRequest, Jobs
 from services.adapter import core, sweep
+from services.adapter.retrain import Retrains
 from services.adapter.sweeps import Sweeps
 
 
-def subscriptions(jobs: Jobs, sweeps: Sweeps) -> tuple[Subscription, ...]:
+def subscriptions(jobs: Jobs, sweeps: Sweeps, retrains: Retrains) -> tuple[Subscription, ...]:
     """Return what the adapter consumes."""
 
     async def on_request(event: Envelope[AdaptationRequested]) -> None:
@@ -27,7 +35,12 @@ def subscriptions(jobs: Jobs, sweeps: Sweeps) -> tuple[Subscription, ...]:
         await jobs.on_cancel(event)
         await sweeps.on_cancel(event)
 
-    return each(AdaptationRequested, on_request), each(JobCancelRequested, on_cancel)
+    return (
+        each(AdaptationRequested, on_request),
+        each(JobCancelRequested, on_cancel),
+        each(DatasetPublished, retrains.on_published),
+        each(AdapterTainted, retrains.on_tainted),
+    )
 
 
 def job_request(event: Envelope[AdaptationRequested]) -> JobRequest:

@@ -26,3 +26,5 @@ class AdapterSettings(BaseSettings):
     """A job that no attempt began within so long fails; without it jobs wait for ever."""
     silence_seconds: Annotated[float, Field(gt=0)] | None = 1800
     """A child without progress or a log line for so long hangs: it is killed and tried again."""
+    retrain_tainted: bool = False
+    """Train an adapter again, without them, when rows that it learned are taken out."""

@@ -185,7 +185,7 @@ class AdapterTainted(Event):
         "imece.adapter.tainted.v1",
         "model",
         ("ingest",),
-        ("upstream",),
+        ("adapter", "upstream"),
         3,
         365,
     )

@@ -163,7 +163,7 @@ class DatasetPublished(Event):
         "imece.dataset.published.v1",
         "dataset",
         ("ingest",),
-        ("feedback-guard", "upstream"),
+        ("adapter", "feedback-guard", "upstream"),
         partitions=3,
         retention_days=365,
         public=True,
