@@ -95,6 +95,7 @@ async def measure(place: Place) -> Found:
         runners = Runners(place.url, place.folder, place.record, RUNNERS)
         try:
             found = await _storm(place, database, runners)
+            assert not runners.dead(), f"runners ended by themselves: {runners.log.read_text()}"
             calm = await _calm(place, database, jobs)
         finally:
             await runners.end()

@@ -65,6 +65,11 @@ class Runners:
         for process in self.processes:
             await asyncio.to_thread(process.wait)
 
+    def dead(self) -> list[int]:
+        """Return the exit codes of runners that ended by themselves."""
+        codes = [process.poll() for process in self.processes]
+        return [code for code in codes if code is not None]
+
     def fenced(self) -> int:
         """Return how many attempts noticed that another had taken their job."""
         return self.log.read_text().count("job.fenced")
