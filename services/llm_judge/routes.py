@@ -27,7 +27,7 @@ from imece.runtime.database import Database
 from imece.runtime.delivery import Subscription, batch
 from services.llm_judge import probes, store
 from services.llm_judge.cascade import Cascade, Judged
-from services.llm_judge.people import needs_people, review
+from services.llm_judge.people import doubtful, needs_people, review
 
 log = structlog.get_logger()
 SOURCE = "imece/llm-judge"
@@ -262,8 +262,8 @@ def announcements(stored: store.Stored) -> list[Envelope[Any]]:
     assert judged is not None
     id = derived_id(stored.id, JudgementCompleted.topic.name)
     told: list[Envelope[Any]] = [Envelope(verdict, id, SOURCE, judged, stored.traceparent)]
-    if needs_people(verdict):
-        asked = review(stored.id, stored.request)
+    if needs_people(stored.id, verdict):
+        asked = review(stored.id, stored.request, doubt=doubtful(verdict))
         id = derived_id(stored.id, ReviewRequested.topic.name)
         told.append(Envelope(asked, id, SOURCE, judged, stored.traceparent))
     return told

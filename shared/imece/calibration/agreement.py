@@ -21,36 +21,50 @@ class Measured:
     n: int
 
 
-def kappa(items: Sequence[Pairs]) -> Measured:
+def kappa(items: Sequence[Pairs], weights: Sequence[float] | None = None) -> Measured:
     """Return Cohen's kappa over all pairs of labels, each item contributing one or several.
 
-    The interval is a delete-one-item jackknife, so several labels of one item are not taken for
-    independent. Undefined (NaN) without items, or when chance alone explains all agreement.
+    `weights` are inverse chances of having been labelled, 1 each without them. The interval is a
+    delete-one-item jackknife, so several labels of one item are not taken for independent.
+    Undefined (NaN) without items, or when chance alone explains all agreement.
     """
-    cells = Counter(pair for pairs in items for pair in pairs)
+    weights = weights if weights is not None else [1.0] * len(items)
+    cells: dict[tuple[str, str], float] = {}
+    for pairs, weight in zip(items, weights, strict=True):
+        for pair in pairs:
+            cells[pair] = cells.get(pair, 0.0) + weight
     value = _kappa(cells)
     if math.isnan(value) or len(items) < 2:
         return Measured(value, math.nan, math.nan, len(items))
-    without = [_kappa(cells - Counter(pairs)) for pairs in items]
+    without = []
+    for pairs, weight in zip(items, weights, strict=True):
+        left = dict(cells)
+        for pair in pairs:
+            left[pair] = max(0.0, left[pair] - weight)
+        without.append(_kappa(left))
+    return _jackknife(value, without, -1.0)
+
+
+def _jackknife(value: float, without: Sequence[float], lowest: float) -> Measured:
     kept = [each for each in without if not math.isnan(each)]
-    mean = sum(kept) / len(kept) if kept else value
-    spread = sum((each - mean) ** 2 for each in kept) * (len(items) - 1) / len(items)
+    centre = sum(kept) / len(kept) if kept else value
+    spread = sum((each - centre) ** 2 for each in kept) * (len(without) - 1) / len(without)
     error = Z * math.sqrt(spread)
-    return Measured(value, max(-1.0, value - error), min(1.0, value + error), len(items))
+    return Measured(value, max(lowest, value - error), min(1.0, value + error), len(without))
 
 
-def _kappa(cells: Mapping[tuple[str, str], int]) -> float:
+def _kappa(cells: Mapping[tuple[str, str], float]) -> float:
     total = sum(cells.values())
     if not total:
         return math.nan
-    rows: Counter[str] = Counter()
-    columns: Counter[str] = Counter()
+    rows: dict[str, float] = {}
+    columns: dict[str, float] = {}
     for (row, column), count in cells.items():
-        rows[row] += count
-        columns[column] += count
+        rows[row] = rows.get(row, 0.0) + count
+        columns[column] = columns.get(column, 0.0) + count
     agreed = sum(count for (row, column), count in cells.items() if row == column) / total
-    chance = sum(rows[label] * columns[label] for label in rows) / total**2
-    return math.nan if chance >= 1 else (agreed - chance) / (1 - chance)
+    chance = sum(rows[label] * columns.get(label, 0.0) for label in rows) / total**2
+    return math.nan if chance >= 1 - 1e-12 else (agreed - chance) / (1 - chance)
 
 
 def people_pairs(labels: Sequence[str]) -> Pairs:
@@ -66,16 +80,20 @@ def majority(labels: Sequence[str]) -> str | None:
     return label if count * 2 > len(labels) else None
 
 
-def mean(values: Sequence[float]) -> Measured:
-    """Return the mean of independent values with a t-free normal interval."""
-    n = len(values)
+def mean(values: Sequence[float], weights: Sequence[float] | None = None) -> Measured:
+    """Return the (weighted) mean of independent values with a jackknife interval."""
+    weights = weights if weights is not None else [1.0] * len(values)
+    total, n = sum(weights), len(values)
     if not n:
         return Measured(math.nan, math.nan, math.nan, 0)
-    centre = sum(values) / n
+    whole = sum(value * weight for value, weight in zip(values, weights, strict=True))
     if n == 1:
-        return Measured(centre, math.nan, math.nan, 1)
-    error = Z * math.sqrt(sum((value - centre) ** 2 for value in values) / (n - 1) / n)
-    return Measured(centre, centre - error, centre + error, n)
+        return Measured(whole / total, math.nan, math.nan, 1)
+    without = [
+        (whole - value * weight) / (total - weight)
+        for value, weight in zip(values, weights, strict=True)
+    ]
+    return _jackknife(whole / total, without, -1.0)
 
 
 def drift(expected: Mapping[str, float], observed: Mapping[str, float]) -> float:

@@ -41,6 +41,8 @@ class Labelled(_Frozen):
     length_b: int | None = None
     family_a: str | None = None
     family_b: str | None = None
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Inverse of the chance that people were asked; sure verdicts are asked about less often."""
 
     @property
     def sure(self) -> float:
@@ -198,38 +200,57 @@ def report(
     """Measure one slice; verdicts that are missing are counted, never taken for wrong or right."""
     scored = [row for row in rows if row.verdict != "unscored"]
     agrees = [(row.sure, row.verdict == agreement.majority(row.people)) for row in scored]
-    proven = certify(agrees, target, delta)
+    proven = _certificate(scored, target, delta)
     orders = [row for row in scored if row.first_order and row.second_order]
+    several = [row for row in rows if len(row.people) > 1]
     return SliceReport(
         slice=name,
         n=len(rows),
         unscored=len(rows) - len(scored),
-        agreement=Figure.of(agreement.mean([float(agreed) for _, agreed in agrees])),
-        kappa=Figure.of(agreement.kappa([[(r.verdict, p) for p in r.people] for r in scored])),
+        agreement=Figure.of(agreement.mean([float(a) for _, a in agrees], _weights(scored))),
+        kappa=Figure.of(
+            agreement.kappa([[(r.verdict, p) for p in r.people] for r in scored], _weights(scored))
+        ),
         people_kappa=Figure.of(
-            agreement.kappa([agreement.people_pairs(r.people) for r in rows if len(r.people) > 1])
+            agreement.kappa([agreement.people_pairs(r.people) for r in several], _weights(several))
         ),
         flip_rate=Figure.of(
-            agreement.mean([float(r.first_order != r.second_order) for r in orders])
+            agreement.mean(
+                [float(r.first_order != r.second_order) for r in orders], _weights(orders)
+            )
         ),
-        length_effect=Figure.of(agreement.mean(_excess(scored, _longer))),
-        self_preference=Figure.of(agreement.mean(_excess(scored, lambda r: _own(r, family)))),
-        certificate=Certified(**_fields(proven)) if proven else None,
+        length_effect=_excess(scored, _longer),
+        self_preference=_excess(scored, lambda r: _own(r, family)),
+        certificate=proven,
     )
 
 
-def _fields(proven: object) -> dict[str, float | int]:
-    return {name: getattr(proven, name) for name in Certified.model_fields}
+def _certificate(scored: Sequence[Labelled], target: float, delta: float) -> Certified | None:
+    """Certify on the items that were asked about most rarely: a sample with one chance for all."""
+    rarest = max((row.weight for row in scored), default=1.0)
+    sample = [row for row in scored if row.weight == rarest]
+    agrees = [(row.sure, row.verdict == agreement.majority(row.people)) for row in sample]
+    proven = certify(agrees, target, delta)
+    if proven is None:
+        return None
+    share = rarest * len(sample) / sum(_weights(scored))
+    fields = {name: getattr(proven, name) for name in Certified.model_fields}
+    return Certified(**fields | {"coverage": proven.coverage * share})
 
 
-def _excess(rows: Sequence[Labelled], side: Callable[[Labelled], str | None]) -> list[float]:
-    """Return by item how much more the judge prefers the side than people do."""
-    found = []
+def _weights(rows: Sequence[Labelled]) -> list[float]:
+    return [row.weight for row in rows]
+
+
+def _excess(rows: Sequence[Labelled], side: Callable[[Labelled], str | None]) -> Figure:
+    """Return how much more often than people the judge prefers the side."""
+    found, weights = [], []
     for row in rows:
         wanted, people = side(row), agreement.majority(row.people)
         if wanted is not None and people in ("a", "b") and row.verdict in ("a", "b"):
             found.append(float(row.verdict == wanted) - float(people == wanted))
-    return found
+            weights.append(row.weight)
+    return Figure.of(agreement.mean(found, weights))
 
 
 def _longer(row: Labelled) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +11,24 @@ from typing import Annotated, Any
 import typer
 
 from imece.calibration.agreement import majority, rejects
-from imece.calibration.core import Calibration, Figure, SliceReport, build, read_labelled
-from imece.cli.common import AsJson, show
+from imece.calibration.core import (
+    Calibration,
+    Figure,
+    Labelled,
+    SliceReport,
+    build,
+    read_labelled,
+)
+from imece.cli.common import AsJson, Where, events_of, show, where
 from imece.cli.errors import handle_errors
 from imece.errors import RejectedError
+from imece.events import (
+    Envelope,
+    JudgementCompleted,
+    JudgementRequested,
+    ReviewAnswered,
+    derived_id,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Calibrate the judge against people.")
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
@@ -73,6 +88,73 @@ def show_(
         typer.echo(problem, err=True)
     if problems:
         raise typer.Exit(1)
+
+
+@app.command()
+@handle_errors()
+def pairs(
+    audits: Annotated[
+        float, typer.Option(min=1e-6, max=1, help="Share of sure verdicts that people were asked.")
+    ] = 0.02,
+) -> None:
+    """Print verdicts with people's answers from Kafka, as lines for `imece judge calibrate`."""
+    for row in asyncio.run(_pairs(where(), audits)):
+        typer.echo(row.model_dump_json(exclude_none=True))
+
+
+async def _pairs(at: Where, audits: float) -> list[Labelled]:
+    return labelled(
+        await events_of(at, JudgementRequested),
+        await events_of(at, JudgementCompleted),
+        await events_of(at, ReviewAnswered),
+        audits,
+    )
+
+
+def labelled(
+    asked: Sequence[Envelope[JudgementRequested]],
+    told: Sequence[Envelope[JudgementCompleted]],
+    answers: Sequence[Envelope[ReviewAnswered]],
+    audits: float,
+) -> list[Labelled]:
+    """Join verdicts with people's answers; what people skipped is left out."""
+    people: dict[str, list[str]] = {}
+    for answer in answers:
+        if answer.data.choice is not None and answer.data.item.startswith("judgement/"):
+            label = ("a", "b", "tie")[min(answer.data.choice, 2)]
+            people.setdefault(answer.data.item.removeprefix("judgement/"), []).append(label)
+    verdicts = {event.id: event.data for event in told}
+    found = []
+    for event in asked:
+        # Ids are derived, so the judgement behind a question needs no table.
+        id = derived_id("judgement", event.source, event.id)
+        verdict = verdicts.get(derived_id(id, JudgementCompleted.topic.name))
+        if verdict is not None and id in people:
+            found.append(_labelled(event.data, verdict, people[id], audits))
+    return found
+
+
+def _labelled(
+    asked: JudgementRequested, verdict: JudgementCompleted, people: list[str], audits: float
+) -> Labelled:
+    doubted = bool({"uncertain", "suspected_injection"} & set(verdict.flags))
+    families = asked.families if len(asked.families) == 2 else (None, None)
+    return Labelled.model_validate(
+        {
+            "item": asked.item,
+            "slice": asked.slice,
+            "verdict": verdict.verdict,
+            "confidence": verdict.confidence,
+            "first_order": verdict.first_order,
+            "second_order": verdict.second_order,
+            "people": people,
+            "length_a": len(asked.answer_a),
+            "length_b": len(asked.answer_b) if asked.mode == "pairwise" else None,
+            "family_a": families[0],
+            "family_b": families[1],
+            "weight": 1 if doubted else 1 / audits,
+        }
+    )
 
 
 def load(file: Path) -> Calibration:

@@ -35,7 +35,7 @@ class JudgementRequested(Event):
     slice: Name = "default"
     """Kind of item; a judge is calibrated for each slice by itself."""
     families: Annotated[tuple[Name, ...], Field(max_length=8)] = ()
-    """Model families that the answers come from, so that no family judges itself unseen."""
+    """Model families of the answers, that of a first, so that none judges itself unseen."""
 
     @model_validator(mode="after")
     def _one_answer_is_judged_alone(self) -> JudgementRequested:

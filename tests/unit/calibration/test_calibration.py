@@ -225,3 +225,13 @@ def test_the_command_writes_and_shows_a_calibration(tmp_path: Path) -> None:
     file.write_text("{")
     assert run(app, ["judge", "show", str(file)]).exit_code == 2
     assert run(app, ["judge", "calibrate", str(file), *given]).exit_code == 2
+
+
+def test_labels_of_rarely_asked_items_weigh_more() -> None:
+    sure = [([("a", "a")], 10.0), ([("b", "b")], 10.0)] * 20
+    unsure = [([("a", "b")], 1.0), ([("b", "a")], 1.0)] * 20
+    items = [pairs for pairs, _ in sure + unsure]
+    weighted = kappa(items, [weight for _, weight in sure + unsure])
+    assert kappa(items).value == pytest.approx(0)
+    assert weighted.value == pytest.approx(1 - 2 / 11)
+    assert mean([1.0, 0.0], [3.0, 1.0]).value == 0.75

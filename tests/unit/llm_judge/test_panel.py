@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imece.events import JudgementRequested
+from imece.events import JudgementCompleted, JudgementRequested
 from services.llm_judge import ask, people, probes
 from services.llm_judge.core import Reply, Scores, Unscored, Verdict
 from services.llm_judge.panel import Decision, Opinion, decide, family_flags, family_of
@@ -154,3 +154,17 @@ def test_people_see_what_hides_in_an_answer_and_no_verdict() -> None:
     assert people.visible(" ") == "(empty)"
     assert len(people.visible("\u202e" * 100_000)) == people.MOST
     assert people.review("1", point()).options == ("good enough", "not good enough")
+
+
+def test_a_share_of_sure_verdicts_is_audited_always_the_same() -> None:
+    sure = JudgementCompleted(
+        item="i", evaluation="e", verdict="a", first_order="a", second_order="a", judge="j"
+    )
+    drawn = [people.needs_people(f"id-{n}", sure) for n in range(20_000)]
+    assert drawn == [people.needs_people(f"id-{n}", sure) for n in range(20_000)]
+    assert sum(drawn) / len(drawn) == pytest.approx(people.AUDITS, abs=0.004)
+    weak = sure.model_copy(update={"weak": True, "flags": ("uncertain",)})
+    assert not any(people.needs_people(f"id-{n}", weak) for n in range(1000))
+    unscored = sure.model_copy(update={"verdict": "unscored"})
+    assert not any(people.needs_people(f"id-{n}", unscored) for n in range(1000))
+    assert not people.review("1", request(), doubt=False).uncertain

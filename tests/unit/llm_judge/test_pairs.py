@@ -1,0 +1,63 @@
+"""Verdicts meet people's answers again, by ids alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from imece.cli.judge import labelled
+from imece.events import Envelope, JudgementCompleted, JudgementRequested, ReviewAnswered
+from services.llm_judge import people, store
+from services.llm_judge.routes import announcements
+
+NOW = datetime(2026, 5, 4, tzinfo=UTC)
+
+
+def judged(number: int, **fields: Any) -> tuple[Envelope[Any], store.Stored]:
+    asked = JudgementRequested(
+        item=f"i{number}",
+        evaluation="e",
+        prompt="q",
+        answer_a="long answer",
+        answer_b="no",
+        slice="maths",
+        families=("meta", "openai"),
+    )
+    event = Envelope(asked, f"r{number}", "app", NOW)
+    verdict = JudgementCompleted.model_validate(
+        {
+            "item": asked.item,
+            "evaluation": "e",
+            "verdict": "a",
+            "first_order": "a",
+            "second_order": "a",
+            "judge": "j",
+            "confidence": 1.0,
+            **fields,
+        }
+    )
+    return event, store.Stored(store.key(event), asked, None, verdict, NOW, 0.0)
+
+
+def test_answers_find_their_verdict_and_weigh_by_their_chance() -> None:
+    doubt, sure = judged(1, flags=("uncertain",), verdict="tie"), judged(2)
+    told = [announcements(stored)[0] for _, stored in (doubt, sure)]
+    answers = [
+        Envelope(ReviewAnswered(item=item, reviewer=who, choice=choice), who, "people", NOW)
+        for item, who, choice in (
+            (people.review(doubt[1].id, doubt[1].request).item, "r1", 2),
+            (people.review(doubt[1].id, doubt[1].request).item, "r2", 0),
+            (people.review(sure[1].id, sure[1].request).item, "r1", 1),
+            (people.review(sure[1].id, sure[1].request).item, "r2", None),
+            ("feedback/other", "r1", 0),
+        )
+    ]
+    first, second = labelled([doubt[0], sure[0]], told, answers, audits=0.02)
+    assert (first.verdict, first.people, first.weight) == ("tie", ("tie", "a"), 1)
+    assert (second.verdict, second.people, second.weight) == ("a", ("b",), 50)
+    assert (second.slice, second.family_b, second.length_a) == ("maths", "openai", 11)
+
+
+def test_a_verdict_that_nobody_answered_is_no_row() -> None:
+    event, stored = judged(1)
+    assert labelled([event], [announcements(stored)[0]], [], 0.02) == []
