@@ -11,11 +11,11 @@ import structlog
 from prometheus_client import Counter
 
 from imece.errors import UnavailableError
-from imece.events import Envelope, ReviewAnswered, ReviewRequested
+from imece.events import AuditRecorded, Envelope, ReviewAnswered, ReviewRequested, derived_id, new
 from imece.runtime.app import Publish
 from imece.runtime.database import Database
 from imece.runtime.delivery import Subscription, batch
-from services.review import announce, store
+from services.review import announce, ledger, store
 from services.review.policy import Policy
 
 log = structlog.get_logger()
@@ -51,7 +51,20 @@ class Reviews:
     async def announce(self) -> None:
         """Publish the answers that became final and are not acknowledged yet."""
         while final := await self._database.run(announce.finals, self._policy, time.time()):
-            await self._publish(*(each.event for each in final))
+            head = await self._database.run(ledger.head)
+            await self._publish(*(each.event for each in final), _anchor(*head))
             await self._database.run(announce.mark_announced, final)
             for each in final:
                 ANSWERED.labels("answer" if each.slot else "skip").inc()
+
+
+def _anchor(number: int, head: str) -> Envelope[AuditRecorded]:
+    """Tell the log's last hash outside, so that even a log written anew as a whole shows."""
+    data = AuditRecorded(
+        service="review",
+        action="log-head",
+        subject=head,
+        actor="review",
+        detail=f"{number} entries",
+    )
+    return new(data, announce.SOURCE, derived_id(announce.SOURCE, "head", number, head))

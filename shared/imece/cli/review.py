@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import urllib.error
@@ -16,9 +17,10 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from imece.chain import GENESIS, Entry, first_fault
-from imece.cli.common import AsJson, show
+from imece.cli.common import AsJson, events_of, show, where
 from imece.cli.errors import handle_errors, load_settings
 from imece.errors import ConfigError, RejectedError, UnavailableError
+from imece.events import AuditRecorded
 
 app = typer.Typer(no_args_is_help=True, help="Questions for people, their answers and the log.")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -178,14 +180,20 @@ def verify(
     head: Annotated[
         str | None, typer.Option(help="A hash printed earlier, to see that nothing was cut off.")
     ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Also compare with the hashes that Kafka holds.")
+    ] = False,
     url: Url = "",
     token: Token = "",
 ) -> None:
     """Recompute the chain of hashes: exit code 1 when any past entry was touched."""
+    # Heads are read first: the log may only grow in between.
+    heads: list[str | None] = [head, *(_published() if published else [])]
     entries = _exported(file) if file else list(Queue(url, token).log())
-    if fault := first_fault(entries, head):
-        typer.echo(f"the log was touched: {fault}", err=True)
-        raise typer.Exit(1)
+    for known in heads:
+        if fault := first_fault(entries, known):
+            typer.echo(f"the log was touched: {fault}", err=True)
+            raise typer.Exit(1)
     last = entries[-1].hash if entries else GENESIS
     typer.echo(f"{len(entries)} entries, none was touched; head {last}")
 
@@ -198,6 +206,13 @@ def _exported(file: Path) -> list[Entry]:
         except ValidationError as error:
             raise RejectedError("bad_log", f"{file}, line {number} is no entry") from error
     return entries
+
+
+def _published() -> list[str]:
+    """Return the last hash that the service told in an audit event."""
+    told = [event.data for event in asyncio.run(events_of(where(), AuditRecorded))]
+    heads = [each for each in told if (each.service, each.action) == ("review", "log-head")]
+    return [heads[-1].subject] if heads else []
 
 
 def _read(file: Path) -> list[tuple[int, str]]:
