@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
+from imece import tokens
 from imece.events import (
     Envelope,
     FeedbackDecided,
     FeedbackSubmitted,
+    OpinionGiven,
     ReviewAnswered,
     RevocationRequested,
 )
@@ -61,6 +64,16 @@ class Guard:
         key = review.item.removeprefix("feedback:")
         right = review.choice == 0
         return self._database.transact(later.add_review, key, review.reviewer, right, self.policy)
+
+    def opinion_on(self, given: OpinionGiven, at: datetime) -> list[FeedbackDecided]:
+        """Book an opinion as it came over Kafka, if it was invited (with keys that can tell)."""
+        token = given.token or ""
+        if self._keys and tokens.check(token, self._keys, given.item, given.user, at):
+            return []
+        key = given.item.removeprefix("feedback:")
+        return self._database.transact(
+            later.add_review, key, given.user, given.right, self.policy, sampled=True
+        )
 
     def opinion(
         self, feedback: Envelope[FeedbackSubmitted], user: str, right: bool

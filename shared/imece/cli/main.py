@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from imece.cli import contracts, dead, jobs, judge, kafka, models, review
+from imece.cli import contracts, dead, guard, jobs, judge, kafka, models, review
 from imece.cli.publish import publish
 from imece.cli.status import status
 from imece.cli.watch import topics, watch
 
 app = typer.Typer(no_args_is_help=True, help="Publish, watch and operate imece.")
 app.add_typer(kafka.app, name="kafka")
+app.add_typer(guard.app, name="guard")
 app.add_typer(dead.app, name="dead")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(judge.app, name="judge")
