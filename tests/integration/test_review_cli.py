@@ -15,7 +15,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from imece.cli import review as review_cli
 from imece.cli.main import app
+from imece.events import AuditRecorded, new
 from imece.runtime.settings import Settings
 from services.review import app as review
 from services.review import store, tables
@@ -125,6 +127,22 @@ def test_an_edited_past_is_found(running):
     running.edit_the_past()
     found = running.cli("verify")
     assert (found.exit_code, "entry 1" in found.stderr) == (1, True)
+
+
+def test_a_log_written_anew_is_found_by_what_kafka_was_told(running, monkeypatch):
+    running.ask("i-1", "i-2")
+    head = running.cli("verify").stdout.split()[-1]
+    told = AuditRecorded(service="review", action="log-head", subject=head, actor="review")
+    other = AuditRecorded(service="review", action="other", subject="x", actor="review")
+
+    async def events_of(*_: object) -> list[object]:
+        return [new(told, "imece/review"), new(other, "imece/review")]
+
+    monkeypatch.setattr(review_cli, "events_of", events_of)
+    monkeypatch.setattr(review_cli, "where", lambda: None)
+    assert running.cli("verify", "--published").exit_code == 0
+    told = told.model_copy(update={"subject": "f" * 64})
+    assert running.cli("verify", "--published").exit_code == 1
 
 
 def test_the_operators_token_is_for_the_operator_only(running):
