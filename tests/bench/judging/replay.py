@@ -164,21 +164,22 @@ def cascade(pairs: Sequence[Pair]) -> list[Row]:
 
 def adversarial(folder: Path) -> list[Row]:
     """J4: judges that are mostly wrong on a slice get no certificate, however sure they are."""
-    if folder.is_dir():
-        note = "LLMBar Adversarial, recorded"
-        sets = [llmbar(each) for each in sorted(folder.iterdir()) if each.is_dir()]
-        judges = sorted(n for n in sets[0][0].opinions if not n.startswith("GPT-4"))
-        judged = [[p.labelled([n], "adversarial") for s in sets for p in s] for n in judges]
-        scored = [[(row.sure, row.verdict == row.people[0]) for row in rows] for rows in judged]
-    else:
-        note = (
-            "LLMBar Adversarial is not at hand: 500 judges drawn at the published rates of ChatGPT"
-            " (59 % consistent, then 12 % right; n 319)"
-        )
-        chance = random.Random(5)
-        scored = [[_fooled(chance) for _ in range(319)] for _ in range(500)]
+    chance = random.Random(5)
+    drawn = [[_fooled(chance) for _ in range(319)] for _ in range(500)]
+    note = "500 judges at the published rates of ChatGPT: 59 % consistent, then 12 % right; n 319"
+    rows = [_refused("J4.simulated", drawn, note)]
+    if not folder.is_dir():
+        return [missing("J4", folder), *rows]
+    sets = [llmbar(each) for each in sorted(folder.iterdir()) if each.is_dir()]
+    judges = sorted(n for n in sets[0][0].opinions if not n.startswith("GPT-4"))
+    judged = [[p.labelled([n], "adversarial") for s in sets for p in s] for n in judges]
+    scored = [[(row.sure, row.verdict == row.people[0]) for row in rows] for rows in judged]
+    return [_refused("J4", scored, f"{len(judges)} recorded judges, n {len(scored[0])}"), *rows]
+
+
+def _refused(id: str, scored: Sequence[Sequence[tuple[float, bool]]], note: str) -> Row:
     free = sum(certify(rows, TARGET, DELTA) is None for rows in scored) / len(scored)
-    return [Row("J4", free, "share", BARS["J4"], free == 1, None, {"trust agreement": 0.0}, note)]
+    return Row(id, free, "share", BARS["J4"], free == 1, None, {"trust agreement": 0.0}, note)
 
 
 def _fooled(chance: random.Random) -> tuple[float, bool]:
