@@ -15,14 +15,24 @@ import structlog
 from prometheus_client import Counter
 
 from imece.errors import RejectedError, UnavailableError
-from imece.events import AuditRecorded, Check, Envelope, Event, PromotionDecided, derived_id, new
+from imece.events import (
+    AuditRecorded,
+    Check,
+    Envelope,
+    Event,
+    JudgementCompleted,
+    PromotionDecided,
+    derived_id,
+    new,
+)
 from imece.runtime.app import Publish
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.jobs import Job
 from imece.runtime.jobs.model import TERMINAL
-from services.evaluator import core, gate, store
+from services.evaluator import core, evidence, gate, store
 from services.evaluator.core import Item
+from services.evaluator.evidence import Evidence, Part
 from services.evaluator.store import Evaluation
 
 log = structlog.get_logger()
@@ -78,7 +88,7 @@ class Decider:
             try:
                 candidate, baseline = await self._items(job)
             except RejectedError as error:
-                return await self._decide(evaluation, "inconclusive", (_lost(error),), now)
+                return await self._withhold(evaluation, _lost(error), now)
             wanted = core.to_judge(evaluation.id, candidate, baseline, limit)
         if wanted:
             await self._publish(*(self._wrap(evaluation, each, each.item) for each in wanted))
@@ -92,30 +102,46 @@ class Decider:
         if len(told) < evaluation.judge_asked and not late:
             return
         try:
-            candidate, baseline = await self._items(job)
+            decision = await self._decision(evaluation, job, told)
         except RejectedError as error:
-            await self._decide(evaluation, "inconclusive", (_lost(error),), now)
+            await self._withhold(evaluation, _lost(error), now)
             return
-        verdict, checks = gate.decide(
-            candidate, baseline, told, evaluation.judge_asked, self._policy
-        )
-        await self._decide(evaluation, verdict, checks, now)
+        await self._database.run(store.decide, evaluation.id, decision, now)
 
-    async def _decide(
-        self, evaluation: Evaluation, verdict: gate.Verdict, checks: tuple[Check, ...], now: float
-    ) -> None:
+    async def _decision(
+        self, evaluation: Evaluation, job: Job, told: list[JudgementCompleted]
+    ) -> PromotionDecided:
+        """Store all that the decision depends on, then decide from what was stored."""
+        result: dict[str, Any] = job.result or {}
+        baseline = evaluation.baseline
+        assert baseline is not None
+        inputs = Evidence(
+            model=evaluation.asked.model,
+            evaluation=evaluation.id,
+            candidate=evaluation.asked.ref,
+            baseline=baseline,
+            champion=await self._database.run(store.champion),
+            candidate_items=_part(result, "items"),
+            baseline_items=_part(result, "baseline"),
+            judgements=tuple(told),
+            judgements_asked=evaluation.judge_asked,
+            policy=self._policy,
+        )
+        kept = await asyncio.to_thread(evidence.keep, self._artifacts, inputs)
+        return await asyncio.to_thread(evidence.decide, self._artifacts, inputs, kept)
+
+    async def _withhold(self, evaluation: Evaluation, check: Check, now: float) -> None:
+        """Decide nothing, since the answers are gone: there is no evidence to name."""
         baseline = evaluation.baseline
         assert baseline is not None
         current = await self._database.run(store.champion)
-        verdict, checks = gate.against_champion(verdict, checks, baseline, current)
-        candidate = evaluation.asked.ref
         decision = PromotionDecided(
             model=evaluation.asked.model,
             evaluation=evaluation.id,
-            verdict=verdict,
-            checks=checks,
-            candidate=candidate,
-            champion=candidate if verdict == "promote" else current or baseline,
+            verdict="inconclusive",
+            checks=(check,),
+            candidate=evaluation.asked.ref,
+            champion=current or baseline,
             policy=self._policy.name,
         )
         await self._database.run(store.decide, evaluation.id, decision, now)
@@ -140,8 +166,8 @@ class Decider:
     async def _items(self, job: Job) -> tuple[list[Item], list[Item]]:
         result: dict[str, Any] = job.result or {}
 
-        def load(part: str) -> list[Item]:
-            return core.load(self._artifacts.get(result[part], result[f"{part}_digest"]))
+        def load(name: str) -> list[Item]:
+            return evidence.items(self._artifacts, _part(result, name))
 
         return await asyncio.to_thread(load, "items"), await asyncio.to_thread(load, "baseline")
 
@@ -151,6 +177,10 @@ class Decider:
         id = derived_id(evaluation.id, event.topic.name, part)
         fresh = new(event, SOURCE, id)
         return Envelope(event, id, SOURCE, at or fresh.time, evaluation.traceparent)
+
+
+def _part(result: dict[str, Any], name: str) -> Part:
+    return Part(uri=result[name], digest=result[f"{name}_digest"])
 
 
 def _lost(error: RejectedError) -> Check:

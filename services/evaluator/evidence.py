@@ -1,0 +1,100 @@
+"""All that a decision was made from, stored under its hash, and the decision made of it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from imece.errors import RejectedError
+from imece.events import Check, JudgementCompleted, ModelRef, PromotionDecided
+from imece.runtime.artifacts import Artifacts, canonical_json, digest
+from services.evaluator import core, gate
+from services.evaluator.core import Item
+
+
+class Part(BaseModel):
+    """Stored items by URI and digest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    uri: str
+    digest: str
+
+
+class Evidence(BaseModel):
+    """The inputs of one decision; `champion` served when it was taken."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    evaluation: str
+    candidate: ModelRef
+    baseline: ModelRef
+    champion: ModelRef | None
+    candidate_items: Part
+    baseline_items: Part
+    judgements: tuple[JudgementCompleted, ...]
+    judgements_asked: int
+    policy: gate.Policy
+
+
+def items(artifacts: Artifacts, part: Part) -> list[Item]:
+    """Read stored items; `RejectedError` when they are gone or changed."""
+    return core.load(artifacts.get(part.uri, part.digest))
+
+
+def keep(artifacts: Artifacts, evidence: Evidence) -> Part:
+    """Store `evidence` under its hash."""
+    data = _bytes(evidence)
+    name = digest(data).removeprefix("sha256:")[:16]
+    stored = artifacts.put(f"evaluations/{evidence.evaluation}/evidence-{name}.json", data)
+    return Part(uri=stored.uri, digest=stored.digest)
+
+
+def find(artifacts: Artifacts, uri: str, expected: str) -> Evidence:
+    """Read evidence; `RejectedError` when it is gone, changed or of another version."""
+    try:
+        return Evidence.model_validate_json(artifacts.get(uri, expected))
+    except ValidationError as error:
+        raise RejectedError("evidence_unreadable", f"{uri} is no evidence: {error}") from error
+
+
+def decide(artifacts: Artifacts, evidence: Evidence, kept: Part) -> PromotionDecided:
+    """Return the decision that follows from `evidence`, the same whenever it is asked for."""
+    verdict, checks = gate.decide(
+        items(artifacts, evidence.candidate_items),
+        items(artifacts, evidence.baseline_items),
+        evidence.judgements,
+        evidence.judgements_asked,
+        evidence.policy,
+    )
+    verdict, checks = gate.against_champion(verdict, checks, evidence.baseline, evidence.champion)
+    return decision(evidence, verdict, checks, kept)
+
+
+def decision(
+    evidence: Evidence, verdict: gate.Verdict, checks: tuple[Check, ...], kept: Part
+) -> PromotionDecided:
+    """Return the event of a verdict, with the hashes of its inputs."""
+    stays = evidence.champion or evidence.baseline
+    told = canonical_json([each.model_dump(mode="json") for each in evidence.judgements])
+    return PromotionDecided(
+        model=evidence.model,
+        evaluation=evidence.evaluation,
+        verdict=verdict,
+        checks=checks,
+        candidate=evidence.candidate,
+        champion=evidence.candidate if verdict == "promote" else stays,
+        policy=evidence.policy.name,
+        inputs={
+            "candidate-items": evidence.candidate_items.digest,
+            "baseline-items": evidence.baseline_items.digest,
+            "judgements": digest(told),
+            "policy": digest(canonical_json(evidence.policy.model_dump(mode="json"))),
+            "evidence": kept.digest,
+        },
+        evidence=kept.uri,
+    )
+
+
+def _bytes(evidence: Evidence) -> bytes:
+    return canonical_json(evidence.model_dump(mode="json"))
