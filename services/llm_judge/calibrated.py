@@ -45,8 +45,11 @@ class Marker:
         )
         if ended:
             return verdict.model_copy(update={"flags": (*verdict.flags, EXPIRED)})
-        # A judge may favour its own kin in any slice, so what is flagged is never covered.
-        if verdict.flags or not self._calibration.covers(verdict.slice, verdict.confidence):
+        # A judge may favour its own kin in any slice, so what is flagged is never covered; that
+        # the families were not told is no reason, the calibration has measured such verdicts.
+        if set(verdict.flags) - {"family_unknown"} or not self._calibration.covers(
+            verdict.slice, verdict.confidence
+        ):
             return verdict
         return verdict.model_copy(update={"calibration": self._calibration.digest})
 

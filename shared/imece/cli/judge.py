@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,6 +89,45 @@ def show_(
         typer.echo(problem, err=True)
     if problems:
         raise typer.Exit(1)
+
+
+@app.command()
+@handle_errors()
+def report(
+    evaluation: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the judge made of each evaluation: verdicts, flips, reasons, calls and money."""
+    told = [event.data for event in asyncio.run(events_of(where(), JudgementCompleted))]
+    show(summary([v for v in told if evaluation in (None, v.evaluation)]), as_json, "no verdicts")
+
+
+def summary(told: Sequence[JudgementCompleted]) -> list[dict[str, Any]]:
+    """Return one row an evaluation; attempted is always scored and unscored together."""
+    rows = []
+    for name in sorted({verdict.evaluation for verdict in told}):
+        mine = [verdict for verdict in told if verdict.evaluation == name]
+        scored = [verdict for verdict in mine if verdict.verdict != "unscored"]
+        pairwise = [verdict for verdict in scored if verdict.mode == "pairwise"]
+        flips = sum(verdict.first_order != verdict.second_order for verdict in pairwise)
+        reasons = Counter(v.reason.partition(":")[0] for v in mine if v.verdict == "unscored")
+        costs = [v.usage.money for v in mine if v.usage.money is not None]
+        rows.append(
+            {
+                "evaluation": name,
+                "attempted": len(mine),
+                "scored": len(scored),
+                "unscored": ", ".join(f"{why} {n}" for why, n in sorted(reasons.items())) or None,
+                "flip rate": round(flips / len(pairwise), 4) if pairwise else None,
+                "calibrated": sum(verdict.calibration is not None for verdict in mine),
+                "flags": ", ".join(sorted({flag for v in mine for flag in v.flags})) or None,
+                "calls": sum(verdict.usage.calls for verdict in mine),
+                "cached": sum(verdict.usage.cached or 0 for verdict in mine),
+                "tokens": sum(v.usage.prompt_tokens + v.usage.completion_tokens for v in mine),
+                "money": round(sum(costs), 6) if costs else None,
+            }
+        )
+    return rows
 
 
 @app.command()

@@ -43,6 +43,8 @@ def marker() -> Marker:
 
 def test_a_covered_verdict_names_its_calibration() -> None:
     assert marker().mark(verdict()).calibration == calibration().digest
+    untold = verdict(flags=("family_unknown",))
+    assert marker().mark(untold).calibration == calibration().digest
 
 
 @pytest.mark.parametrize(

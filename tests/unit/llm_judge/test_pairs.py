@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from imece.cli.judge import labelled
+from imece.cli.judge import labelled, summary
 from imece.events import Envelope, JudgementCompleted, JudgementRequested, ReviewAnswered
 from services.llm_judge import people, store
 from services.llm_judge.routes import announcements
@@ -61,3 +61,25 @@ def test_answers_find_their_verdict_and_weigh_by_their_chance() -> None:
 def test_a_verdict_that_nobody_answered_is_no_row() -> None:
     event, stored = judged(1)
     assert labelled([event], [announcements(stored)[0]], [], 0.02) == []
+
+
+def test_a_report_accounts_for_every_attempt() -> None:
+    told = [
+        announcements(judged(number, **fields)[1])[0].data
+        for number, fields in enumerate(
+            (
+                {"usage": {"calls": 2, "prompt_tokens": 8, "money": 0.5, "cached": 0}},
+                {"verdict": "tie", "second_order": "b", "usage": {"cached": 2}},
+                {"verdict": "unscored", "first_order": "unscored", "reason": "timeout: 3 s"},
+                {"verdict": "unscored", "first_order": "unscored", "reason": "budget"},
+                {"evaluation": "other"},
+            )
+        )
+    ]
+    first, other = summary(told)
+    assert first["attempted"] == first["scored"] + 2 == 4
+    assert first["unscored"] == "budget 1, timeout 1"
+    assert (first["flip rate"], first["calls"], first["cached"]) == (0.5, 2, 2)
+    assert (first["money"], first["tokens"]) == (0.5, 8)
+    assert (other["attempted"], other["unscored"], other["money"]) == (1, None, None)
+    assert summary([]) == []
