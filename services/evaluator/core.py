@@ -255,6 +255,7 @@ def _judgement(evaluation: str, new: Item, old: Item) -> JudgementRequested:
         answer_a=first.answer,
         answer_b=second.answer,
         reference=" / ".join(new.expected)[:2000],
+        slice=new.slice,
     )
 
 
