@@ -125,7 +125,7 @@ def subject(record: Mapping[str, Any]) -> tuple[str, str]:
         case "rated":
             return record["prompt"], f"{record['response']}\x1f{record['desirable']}"
         case "evaluation-case":
-            rest = {name: record[name] for name in ("expected", "slice", "guard", "free_form")}
+            rest = {name: record[name] for name in record if name not in ("kind", "prompt")}
             return record["prompt"], canonical(rest)
         case _:
             return record["text"], ""

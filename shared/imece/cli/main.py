@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from imece.cli import contracts, dead, gate, guard, jobs, judge, kafka, models, review
+from imece.cli import contracts, dead, gate, guard, jobs, judge, kafka, models, review, suites
 from imece.cli.lineage import lineage
 from imece.cli.publish import publish
 from imece.cli.status import status
@@ -19,6 +19,7 @@ app.add_typer(judge.app, name="judge")
 app.add_typer(models.app, name="models")
 app.add_typer(review.app, name="review")
 app.add_typer(contracts.app, name="contracts")
+app.add_typer(suites.app, name="suites")
 app.add_typer(gate.app, name="gate")
 for command in (publish, watch, topics, status, lineage):
     app.command()(command)
