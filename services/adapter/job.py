@@ -28,7 +28,7 @@ def work(job: child.ChildJob) -> dict[str, Any]:
     request = AdaptationRequested.model_validate(job.request, extra="ignore")
     artifacts = Artifacts(settings.artifacts_url())
     base = models.resolve(request.base, settings.cache)
-    known = _check_base(request.base, base, settings.forbidden_licenses)
+    known = facts.checked(base, settings.forbidden_licenses)
     leaked = leaks.check(artifacts, request, own.contamination)
     rows, left_out = _rows(artifacts, request)
     result = _train(job, base.path, rows, request, own, context=known.context)
@@ -54,18 +54,6 @@ def _out(job: child.ChildJob) -> Path:
 def _is_whole(request: AdaptationRequested) -> bool:
     """Tell whether a whole model comes out, not an adapter."""
     return request.recipe.method == "full" or request.export == "merged"
-
-
-def _check_base(name: str, base: models.LocalModel, forbidden: str) -> facts.Facts:
-    known = facts.read(base)
-    facts.check_license(name, known.license, forbidden)
-    if known.causal is False:
-        raise JobError(
-            "not_causal_lm",
-            f"base {name} is a {known.architecture}, which does not continue text; choose a"
-            " causal language model",
-        )
-    return known
 
 
 def _rows(artifacts: Artifacts, request: AdaptationRequested) -> tuple[list[AnyRow], int]:

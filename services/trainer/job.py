@@ -1,4 +1,4 @@
-"""One training from scratch, run as a child process: read the text, train, store."""
+"""One pre-training, new or continued, as a child process: read the text, train, store."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from imece.errors import JobError
 from imece.events import TrainingRequested
+from imece.local import facts, models
 from imece.runtime import datasets, runs
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs import child
@@ -30,14 +31,17 @@ def work(job: child.ChildJob) -> dict[str, Any]:
         raise JobError(
             "empty_dataset", f"{names}: no row of the train split is a document or an instruction"
         )
-    result = _train(job, texts, _texts(artifacts, request, "validation"), request)
+    base, known = _base(request, settings)
+    around = recipe.Base(base.path, known.context) if base and known else None
+    result = _train(job, texts, _texts(artifacts, request, "validation"), request, around)
     out = _model(job)
-    _describe(out, request)
+    _describe(out, request, base, known)
     stored = artifacts.put_folder(f"models/{job.id}/{job.token}", out)
     shutil.rmtree(out)
     return {
         "uri": stored.uri,
         "digest": stored.digest,
+        "base_digest": f"sha256:{base.digest}" if base else None,
         "metrics": _metrics(result, len(texts), stored.size),
         "losses": runs.thinned(result.losses),
     }
@@ -45,6 +49,15 @@ def work(job: child.ChildJob) -> dict[str, Any]:
 
 def _model(job: child.ChildJob) -> Path:
     return job.folder / "model"
+
+
+def _base(
+    request: TrainingRequested, settings: Settings
+) -> tuple[models.LocalModel, facts.Facts] | tuple[None, None]:
+    if request.base is None:
+        return None, None
+    base = models.resolve(request.base, settings.cache)
+    return base, facts.checked(base, settings.forbidden_licenses)
 
 
 def _texts(artifacts: Artifacts, request: TrainingRequested, split: str) -> list[str]:
@@ -57,7 +70,11 @@ def _texts(artifacts: Artifacts, request: TrainingRequested, split: str) -> list
 
 
 def _train(
-    job: child.ChildJob, texts: list[str], validation: list[str], request: TrainingRequested
+    job: child.ChildJob,
+    texts: list[str],
+    validation: list[str],
+    request: TrainingRequested,
+    base: recipe.Base | None,
 ) -> recipe.Result:
     wanted = request.recipe
     runs.inherit(job.checkpoints.earlier, job.checkpoints.own)
@@ -70,21 +87,29 @@ def _train(
         split=job.split,
         should_stop=job.should_stop,
     )
-    result = recipe.train(texts, validation, wanted, _model(job), around)
+    result = recipe.train(texts, validation, wanted, _model(job), around, base=base)
     shutil.rmtree(around.work)
     if not result.finished:
         raise child.Stopped
     return result
 
 
-def _describe(out: Path, request: TrainingRequested) -> None:
+def _describe(
+    out: Path,
+    request: TrainingRequested,
+    base: models.LocalModel | None,
+    known: facts.Facts | None,
+) -> None:
     """Say in the model's folder what it was made of."""
-    about = {
+    about: dict[str, Any] = {
         "model": request.model,
         "datasets": [ref.model_dump(mode="json") for ref in request.datasets],
         "recipe": request.recipe.model_dump(mode="json"),
         **runs.provenance(LIBRARIES),
     }
+    if base and known:
+        about["base"] = {"uri": request.base, "digest": f"sha256:{base.digest}"}
+        about["license"] = known.license
     text = json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False)
     (out / "imece.json").write_text(text, encoding="utf-8")
 

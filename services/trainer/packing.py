@@ -37,14 +37,15 @@ def end_id(tokenizer: Tokenizer) -> int:
     return int(tokenizer.get_vocab()[END])
 
 
-def pack(tokenizer: Tokenizer, texts: Sequence[str], path: Path) -> Tokens:
+def pack(tokenizer: Tokenizer, texts: Sequence[str], path: Path, end: int) -> Tokens:
     """Write all texts, each followed by the end mark, as one row of tokens; map it from disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.encode_special_tokens = True  # a text that spells the end mark ends nothing
-    end = end_id(tokenizer)
     with checkpoints.disk_full_is_named(path), path.open("wb") as file:
         for at in range(0, len(texts), _CHUNK):
-            for encoding in tokenizer.encode_batch(texts[at : at + _CHUNK]):
+            for encoding in tokenizer.encode_batch(
+                texts[at : at + _CHUNK], add_special_tokens=False
+            ):
                 file.write(np.array([*encoding.ids, end], dtype=np.int32).tobytes())
     if path.stat().st_size == 0:
         return np.empty(0, dtype=np.int32)

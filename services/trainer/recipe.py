@@ -1,4 +1,4 @@
-"""A Llama-style causal LM from scratch: own byte-level BPE, packed text, float32.
+"""A causal LM on packed text, in float32: a new one, or a base that is trained further.
 
 The windows of a step depend on (seed, epoch) alone and nothing else is random after the first
 weights, so a run that resumes from a checkpoint goes exactly the way it would have gone.
@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from imece.errors import JobError
 from imece.events.recipes import PretrainingRecipe
 from imece.runtime import checkpoints
-from services.trainer.packing import END, Tokens, batches, end_id, pack, train_tokenizer
+from services.trainer import start
+from services.trainer.packing import Tokens, batches, pack
 
 _CLIP, _DECAY, _BETAS, _FLOOR = 1.0, 0.1, (0.9, 0.95), 0.1
 
@@ -50,6 +49,14 @@ class Result:
     bits_per_byte: float | None
     resumed_from: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model to go on from: its folder, and the tokens that it reads at once if known."""
+
+    folder: Path
+    context: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,15 +88,21 @@ def train(
     recipe: PretrainingRecipe,
     out: Path,
     around: Around,
+    *,
+    base: Base | None = None,
 ) -> Result:
     """Train on `texts`, measure on `validation`, write model and tokenizer to `out`.
 
-    Goes on from a checkpoint if there is one.
-    Raises JobError: "too_little_text", "diverged" or "disk_full".
+    With `base`, its weights and tokenizer are where training starts. Goes on from a checkpoint if
+    there is one. Raises JobError: "too_little_text", "diverged" or "disk_full", and with a base
+    "context_too_long", "unsupported_tokenizer" or "weights_missing".
     """
-    start = time.monotonic()
-    tokenizer = train_tokenizer(texts, recipe.vocabulary)
-    packed = pack(tokenizer, texts, around.work / "train.tokens")
+    began = time.monotonic()
+    if base is None:
+        begun = start.new(texts, recipe)
+    else:
+        begun = start.continued(base.folder, recipe, base.context)
+    packed = pack(begun.tokenizer, texts, around.work / "train.tokens", begun.end)
     if len(packed) <= recipe.context:
         raise JobError(
             "too_little_text",
@@ -102,48 +115,33 @@ def train(
             f"one row of {recipe.context} tokens is too much for the memory: lower the context or"
             " the size of the model",
         )
-    run = _prepare(recipe, tokenizer.get_vocab_size(), end_id(tokenizer))
-    name = _run_name(tokenizer, packed, recipe)
+    run = _prepare(begun, recipe)
+    name = _run_name(begun, packed, recipe)
     resumed_from = _restore(run, checkpoints.newest(around.checkpoints, name))
-    finished = _loop(run, packed, name, around, start)
+    finished = _loop(run, packed, name, around, began)
     loss, bits = None, None
     if finished:
-        _write(run, tokenizer, out)
-        loss, bits = _validate(
-            run, pack(tokenizer, validation, around.work / "val.tokens"), validation
-        )
+        with checkpoints.disk_full_is_named(out):
+            start.write(begun, run.model, recipe, out)
+        unseen = pack(begun.tokenizer, validation, around.work / "val.tokens", begun.end)
+        loss, bits = _validate(run, unseen, validation)
     return Result(
         finished,
         run.step,
         run.losses,
         sum(p.numel() for p in run.model.parameters()),
-        tokenizer.get_vocab_size(),
+        begun.tokenizer.get_vocab_size(),
         len(packed),
         loss,
         bits,
         resumed_from,
-        time.monotonic() - start,
+        time.monotonic() - began,
     )
 
 
-def _prepare(recipe: PretrainingRecipe, vocabulary: int, end: int) -> _Run:
+def _prepare(begun: start.Start, recipe: PretrainingRecipe) -> _Run:
     torch.manual_seed(recipe.seed)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=recipe.hidden,
-        intermediate_size=math.ceil(recipe.hidden * 8 / 3 / 16) * 16,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
-        num_key_value_heads=recipe.heads,
-        max_position_embeddings=recipe.context,
-        tie_word_embeddings=True,
-        bos_token_id=end,
-        eos_token_id=end,
-        pad_token_id=end,
-        dtype="float32",
-    )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = LlamaForCausalLM(config).to(device).train()
+    model = start.model(begun, recipe)
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
     groups = [
@@ -227,21 +225,8 @@ def _validate(run: _Run, packed: Tokens, texts: Sequence[str]) -> tuple[float | 
     return loss, loss / math.log(2) / bytes_per_token
 
 
-def _write(run: _Run, tokenizer: Tokenizer, out: Path) -> None:
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=END,
-        eos_token=END,
-        pad_token=END,
-        model_max_length=run.recipe.context,
-    )
-    with checkpoints.disk_full_is_named(out):
-        run.model.save_pretrained(out)
-        fast.save_pretrained(out)
-
-
-def _run_name(tokenizer: Tokenizer, packed: Tokens, recipe: PretrainingRecipe) -> str:
-    found = hashlib.sha256(json.dumps([tokenizer.to_str(), recipe.model_dump()]).encode())
+def _run_name(begun: start.Start, packed: Tokens, recipe: PretrainingRecipe) -> str:
+    found = hashlib.sha256(json.dumps([begun.identity, recipe.model_dump()]).encode())
     found.update(np.ascontiguousarray(packed).data)
     return found.hexdigest()
 

@@ -32,7 +32,10 @@ class EvaluationPlan(Part):
 
 
 class TrainingRequested(Event):
-    """Train `model` from scratch on documents."""
+    """Train `model` on documents: from scratch, or with `base` by going on from that.
+
+    Then the base says vocabulary, layers, hidden and heads, and its tokenizer stays.
+    """
 
     topic: ClassVar[Topic] = Topic(
         "imece.training.requested.v1", "model", ("upstream",), ("trainer",), 3, public=True
@@ -40,6 +43,7 @@ class TrainingRequested(Event):
     model: Name
     datasets: Annotated[tuple[DatasetRef, ...], Field(min_length=1)]
     recipe: PretrainingRecipe = PretrainingRecipe()
+    base: ShortText | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     timeout_seconds: Annotated[int, Field(ge=1, le=30 * 86400)] = 86400
 
@@ -127,7 +131,7 @@ class JobState(Event):
 
 
 class ModelTrained(Event):
-    """A model trained from scratch, as a folder of safetensors."""
+    """A model trained on documents, as a folder of safetensors; `base` is what it started from."""
 
     topic: ClassVar[Topic] = Topic(
         "imece.model.trained.v1",
@@ -144,6 +148,8 @@ class ModelTrained(Event):
     digest: Digest
     datasets: tuple[DatasetRef, ...]
     recipe: PretrainingRecipe
+    base: ShortText | None = None
+    base_digest: Digest | None = None
     metrics: dict[str, float]
     losses: tuple[tuple[int, float], ...] = ()
 

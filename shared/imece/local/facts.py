@@ -76,6 +76,23 @@ def read(model: LocalModel) -> Facts:
     )
 
 
+def checked(model: LocalModel, forbidden: str) -> Facts:
+    """Return the facts of a base to train.
+
+    RejectedError: "license_forbidden", "not_causal_lm", or as for `read`.
+    """
+    known = read(model)
+    check_license(model.uri, known.license, forbidden)
+    if known.causal is False:
+        raise RejectedError(
+            "not_causal_lm",
+            f"base {model.uri} is a {known.architecture}, which does not continue text; choose a"
+            " causal language model",
+            "/base",
+        )
+    return known
+
+
 def check_license(name: str, license: str, forbidden: str) -> None:
     """Raise RejectedError("license_forbidden") where one of the comma-separated patterns matches.
 

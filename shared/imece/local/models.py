@@ -40,6 +40,7 @@ _MANIFEST = "imece-model.json"
 _FORMAT = 1  # raise it when the converter's output changes, so that caches are made anew
 _KEEP = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "vocab.txt", "merges.txt")
 _CARD = "README.md"  # says the licence; not part of the digest
+_TOKENIZER = ("tokenizer*", "*.jinja", "vocab.*", "merges.txt", "special_tokens_map.json")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _WHEEL = re.compile(r"wheel:(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[0-9][\w.+!]*)")
 _HUB = re.compile(r"hf:(?P<repo>\w[\w.-]*/\w[\w.-]*)@(?P<revision>\w[\w./-]*)")
@@ -84,6 +85,12 @@ def folder_digest(path: Path) -> str:
     Raises RejectedError where the folder is missing or holds no safetensors and config.json.
     """
     return _digest(_hashes(path))
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy the tokenizer's files of one model folder into another, unchanged."""
+    for path in {path for pattern in _TOKENIZER for path in source.glob(pattern)}:
+        shutil.copyfile(path, target / path.name)
 
 
 def _hashes(path: Path) -> dict[str, str]:

@@ -51,6 +51,20 @@ def test_a_data_set_named_twice_is_rejected() -> None:
     assert raised.value.reason == "repeated_dataset"
 
 
+def test_a_base_needs_a_known_scheme() -> None:
+    core.check(requested(base="hf:org/name@main"))
+    with pytest.raises(RejectedError) as raised:
+        core.check(requested(base="gpt2"))
+    assert (raised.value.reason, raised.value.pointer) == ("unknown_base_scheme", "/base")
+
+
+def test_the_result_names_what_was_trained_further() -> None:
+    stored = requested(base="/base").model_dump(mode="json", exclude_none=True)
+    digest = f"sha256:{3:064x}"
+    event = core.trained("job-1", stored, RESULT | {"base_digest": digest})
+    assert (event.base, event.base_digest) == ("/base", digest)
+
+
 def test_documents_and_conversations_are_text_and_evaluation_cases_are_not() -> None:
     turn = Turn(role="user", content="önce")
     assert core.text(Document(text="çay")) == "çay"

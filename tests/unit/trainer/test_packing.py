@@ -32,13 +32,13 @@ def test_frequent_words_become_few_tokens_dotless_i_included() -> None:
 
 def test_packed_texts_are_separated_by_the_end_mark_alone(tmp_path: Path) -> None:
     texts = ["çay", f"a {END} b", "su"]
-    packed = pack(TOKENIZER, texts, tmp_path / "tokens")
+    packed = pack(TOKENIZER, texts, tmp_path / "tokens", end_id(TOKENIZER))
     assert int((packed == end_id(TOKENIZER)).sum()) == len(texts)
     assert packed[-1] == end_id(TOKENIZER)
 
 
 def test_no_text_packs_to_no_tokens(tmp_path: Path) -> None:
-    assert len(pack(TOKENIZER, [], tmp_path / "tokens")) == 0
+    assert len(pack(TOKENIZER, [], tmp_path / "tokens", end_id(TOKENIZER))) == 0
 
 
 @pytest.mark.parametrize(("tokens", "size"), [(17, 3), (81, 4), (81, 5), (81, 12)])

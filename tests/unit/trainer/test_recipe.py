@@ -27,13 +27,19 @@ TINY: dict[str, Any] = {
 }
 
 
-def run(folder: Path, texts: list[str], stop_after: int = 10**9, **fields: Any) -> recipe.Result:
+def run(
+    folder: Path,
+    texts: list[str],
+    stop_after: int = 10**9,
+    base: recipe.Base | None = None,
+    **fields: Any,
+) -> recipe.Result:
     calls = iter(range(10**9))
     around = recipe.Around(
         folder / "work", folder / "checkpoints", should_stop=lambda: next(calls) >= stop_after
     )
     wanted = PretrainingRecipe(**{**TINY, **fields})
-    return recipe.train(texts, UNSEEN, wanted, folder / "model", around)
+    return recipe.train(texts, UNSEEN, wanted, folder / "model", around, base=base)
 
 
 def test_the_loss_falls_and_transformers_loads_the_model(tmp_path: Path) -> None:
@@ -97,3 +103,33 @@ def test_a_row_that_does_not_fit_alone_is_not_tried_again(tmp_path: Path) -> Non
     with pytest.raises(JobError, match="lower the context") as raised:
         recipe.train(TEXTS, [], wanted, tmp_path / "model", around)
     assert (raised.value.reason, raised.value.retry) == ("out_of_memory", False)
+
+
+def test_a_base_is_trained_further_with_its_own_tokenizer(tmp_path: Path) -> None:
+    first = run(tmp_path / "first", TEXTS)
+    base = recipe.Base(tmp_path / "first" / "model", TINY["context"])
+    other = [document.text for document in documents(60, seed=2)]
+    further = run(tmp_path / "further", other, base=base, vocabulary=999, hidden=64, steps=20)
+    assert further.losses[0] < first.losses[0] - 1
+    assert (further.parameters, further.vocabulary) == (first.parameters, first.vocabulary)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        before = (base.folder / name).read_bytes()
+        assert (tmp_path / "further" / "model" / name).read_bytes() == before
+
+
+def test_a_continued_run_resumes_to_the_bit(tmp_path: Path) -> None:
+    run(tmp_path / "first", TEXTS)
+    base = recipe.Base(tmp_path / "first" / "model")
+    whole = run(tmp_path / "whole", TEXTS, base=base)
+    run(tmp_path / "halves", TEXTS, base=base, stop_after=11)
+    resumed = run(tmp_path / "halves", TEXTS, base=base)
+    assert (resumed.resumed_from, resumed.losses) == (11, whole.losses)
+    weights = (tmp_path / part / "model" / "model.safetensors" for part in ("whole", "halves"))
+    assert len({path.read_bytes() for path in weights}) == 1
+
+
+def test_a_context_beyond_the_bases_fails_by_name(tmp_path: Path) -> None:
+    run(tmp_path / "first", TEXTS, steps=1)
+    with pytest.raises(JobError) as raised:
+        run(tmp_path, TEXTS, base=recipe.Base(tmp_path / "first" / "model", 16), context=32)
+    assert (raised.value.reason, raised.value.retry) == ("context_too_long", False)
