@@ -31,7 +31,7 @@ def document(
     parts.append(
         "\n".join(f"- `{r.id}` is {_number(r)}, the bar is {r.bar}." for r in missed) or "Nothing."
     )
-    parts += ["## Attacks", _figures([r for r in rows if _attack(r.id) and r.id in _forms(rows)])]
+    parts += ["## Attacks", _figures([r for r in rows if r.id in _forms(rows)])]
     parts += ["## Beside the baselines", _matrix(rows, _rivals(rows))]
     parts += ["## By share of events and accounts", _figures([r for r in rows if ".rate" in r.id])]
     parts += ["## Without one stage", _matrix(rows, [f"without_{stage}" for stage in WITHOUT])]
