@@ -116,21 +116,25 @@ def decide(
     near: int = 0,
     ledger: budgets.Ledger | None = None,
     model: Account | None = None,
+    cluster: str | None = None,
 ) -> FeedbackDecided:
     """Stage two: weigh the evidence about the claim; `claim` already holds this vote.
 
     `near` counts the accounts that sent nearly the same text, to whatever question; `ledger` holds
-    the budgets that the row would fill; `model` says how often the model was right on the subject.
+    the budgets that the row would fill; `model` says how often the model was right on the subject,
+    `cluster` with whom the account acts.
     """
     known = evidence(scored, claim, policy)
     reasons = [*scored.reasons, *_verifier_reasons(scored, known, policy)]
     reasons += _vote_reasons(scored, known, policy, prior(model, policy))
-    if _contradicts(scored) and scored.hard is None and not known.confirmed:
+    if contradicts(scored) and scored.hard is None and not known.confirmed:
         reasons += _campaign(scored, claim, policy, near)
+    if cluster is not None and contradicts(scored) and not known.confirmed:
+        reasons.append(Reason(code="lockstep", nats=policy.weights.lockstep, detail=cluster))
     verdict = _verdict(scored, known, reasons, policy)
     row = training_row(scored.feedback) if verdict == "accept" else None
     if row is not None:
-        over = budgets.over(scored, policy, ledger or {}, None)
+        over = budgets.over(scored, policy, ledger or {}, cluster)
         if over is not None:
             # A claim with enough rows stays right; every other full budget is a warning.
             verdict = "accept" if over == "budget_claim" else "quarantine"
@@ -156,7 +160,7 @@ def _vote_reasons(
     if scored.hard is not None:
         return [Reason(code=scored.hard, nats=policy.weights.verifier)]
     found = []
-    if _contradicts(scored):
+    if contradicts(scored):
         detail = "no independent evidence yet" if not known.confirmed else ""
         found.append(Reason(code="contradicts_answer", nats=status_quo, detail=detail))
     else:
@@ -218,7 +222,7 @@ def settle_model(model: Account, decided: FeedbackDecided, scored: FeedbackScore
     codes = {reason.code.partition("_by_")[0] for reason in decided.reasons}
     if len(codes & {"confirmed", "refuted"}) != 1:
         return model
-    right = ("confirmed" in codes) != _contradicts(scored)
+    right = ("confirmed" in codes) != contradicts(scored)
     wrong = min(500.0, model.wrong + (not right))
     return replace(model, right=min(500.0, model.right + right), wrong=wrong)
 
@@ -227,7 +231,8 @@ def _capped(nats: float, policy: Policy) -> float:
     return max(-policy.weights.cluster_cap, min(policy.weights.cluster_cap, nats))
 
 
-def _contradicts(scored: FeedbackScored) -> bool:
+def contradicts(scored: FeedbackScored) -> bool:
+    """Tell whether the feedback is against the answer that was shown."""
     return scored.stance < 0 or isinstance(scored.feedback.signal, Correction)
 
 
@@ -244,7 +249,7 @@ def _verdict(
     if total >= policy.thresholds.reject and len(against) >= 2 and not known.confirmed:
         strong = _STRONG & against
         return "reject" if len(strong) >= 2 else "quarantine"
-    if _contradicts(scored) and not _backed(scored, known):
+    if contradicts(scored) and not _backed(scored, known):
         return "quarantine"
     return "accept" if total <= policy.thresholds.accept else "quarantine"
 

@@ -29,6 +29,7 @@ class Weights(_Part):
     mixed_scripts: float
     elicited: float
     takeover: float
+    lockstep: float
     sampled: float
     rival: float
 
@@ -57,6 +58,14 @@ class Thresholds(_Part):
     sampled_agree: int
 
 
+class Campaign(_Part):
+    """When two accounts act in lockstep."""
+
+    window_days: float
+    shared: float
+    share: float
+
+
 class Budgets(_Part):
     """Most rows that are accepted from one place in a window of event time."""
 
@@ -79,6 +88,7 @@ class Policy(_Part):
     admission: Admission
     weights: Weights
     thresholds: Thresholds
+    campaign: Campaign
     budgets: Budgets
 
 

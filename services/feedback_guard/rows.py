@@ -63,6 +63,19 @@ def save_ledger(connection: Connection, changed: Mapping[str, Bucket]) -> None:
     upsert(connection, tables.LEDGER, rows, ["key"])
 
 
+def clusters(connection: Connection, accounts: Iterable[str]) -> dict[str, str]:
+    """Return the clusters that these accounts are in, with all their members."""
+    table = tables.CLUSTER
+    names = {row.cluster for row in matching(connection, table, table.c.account, accounts)}
+    members = matching(connection, table, table.c.cluster, names)
+    return {row.account: row.cluster for row in members}
+
+
+def save_clusters(connection: Connection, changed: Mapping[str, str]) -> None:
+    rows = [{"account": account, "cluster": name} for account, name in changed.items()]
+    upsert(connection, tables.CLUSTER, rows, ["account"])
+
+
 def decisions(connection: Connection, keys: Iterable[str]) -> dict[str, Decision]:
     found = matching(connection, tables.DECISION, tables.DECISION.c.feedback, keys)
     return {row.feedback: decision(row) for row in found}

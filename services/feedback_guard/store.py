@@ -12,7 +12,17 @@ from sqlalchemy import Connection
 
 from imece.events import Envelope, FeedbackDecided, FeedbackScored, FeedbackSubmitted, derived_id
 from imece.runtime.database import insert_new, upsert
-from services.feedback_guard import admission, budgets, core, habit, minhash, panel, rows, tables
+from services.feedback_guard import (
+    admission,
+    budgets,
+    campaign,
+    core,
+    habit,
+    minhash,
+    panel,
+    rows,
+    tables,
+)
 from services.feedback_guard.budgets import Bucket
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.rows import Decision
@@ -98,6 +108,7 @@ class State:
     accounts: dict[str, Account]
     ledger: dict[str, Bucket]
     near: dict[str, list[str]]
+    clusters: dict[str, str] = field(default_factory=dict)
     cause: str = ""
     changed: dict[str, Decision] = field(default_factory=dict)
 
@@ -114,14 +125,26 @@ class State:
             near=self._meet(item),
             ledger=self.ledger,
             model=known,
+            cluster=self.clusters.get(user),
         )
         if version == 1 or decided.verdict != "quarantine":
             if decided.row is not None:
-                self.ledger.update(budgets.book(item, self.policy, self.ledger, None))
+                self.ledger.update(
+                    budgets.book(item, self.policy, self.ledger, self.clusters.get(user))
+                )
             self.accounts[user] = core.settle(account, decided, item)
             self.accounts[model] = core.settle_model(known, decided, item)
             self.changed[key_of(item)] = Decision(item, decided, self.cause)
         return decided
+
+    def vote(self, item: FeedbackScored) -> None:
+        """Put a new vote into its claim; a contradiction may show with whom the account acts."""
+        claim, user = self.claims[item.claim], user_of(item.feedback)
+        if core.contradicts(item) and item.stance > 0 and item.hard is None:
+            others, now = claim.support(item.answer).accounts, item.submitted.timestamp()
+            if friends := campaign.meet(user, others, now, self.policy, self.ledger):
+                self.clusters = campaign.join(user, friends, self.clusters)
+        self.claims[item.claim] = core.record(item, claim)
 
     def _meet(self, item: FeedbackScored) -> int:
         """Add the author to all who sent nearly this text (at most 16); return how many."""
@@ -141,14 +164,36 @@ def load(
     bands = {b for s in scored for b in minhash.bands(s.feedback.tenant, s.signature)}
     met = rows.matching(connection, tables.NEAR, tables.NEAR.c.band, bands)
     found = {row.band: json.loads(row.accounts) for row in met}
+    claims = rows.claims(connection, {s.claim for s in scored})
+    voters = _voters(scored, claims)
+    clusters = rows.clusters(connection, {who for them in voters.values() for who in them})
+    keys = {key for s in scored for key in budgets.keys(s, policy)}
+    for item in scored:
+        user, others = user_of(item.feedback), voters[item.claim, item.answer]
+        keys |= campaign.keys(user, others)
+        keys |= {f"cluster|{name}" for name in (*others, *clusters.values())}
     return State(
         policy,
-        rows.claims(connection, {s.claim for s in scored}),
+        claims,
         rows.accounts(connection, {id for s in scored for id in (user_of(s.feedback), _model(s))}),
-        rows.ledger(connection, {key for s in scored for key in budgets.keys(s, policy)}),
+        rows.ledger(connection, keys),
         {band: found.get(band, []) for band in bands},
+        clusters,
         cause,
     )
+
+
+def _voters(
+    scored: Sequence[FeedbackScored], claims: Mapping[str, Claim]
+) -> dict[tuple[str, str], set[str]]:
+    """Return who has voted, or does so in this batch, for each answer."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for item in scored:
+        voters = found.setdefault(
+            (item.claim, item.answer), set(claims[item.claim].support(item.answer).accounts)
+        )
+        voters.add(user_of(item.feedback))
+    return found
 
 
 def save(connection: Connection, state: State) -> None:
@@ -157,6 +202,7 @@ def save(connection: Connection, state: State) -> None:
     rows.save_claims(connection, state.claims)
     rows.save_accounts(connection, state.accounts)
     rows.save_ledger(connection, state.ledger)
+    rows.save_clusters(connection, state.clusters)
     met = [{"band": band, "accounts": json.dumps(users)} for band, users in state.near.items()]
     upsert(connection, tables.NEAR, met, ["band"])
 
@@ -171,7 +217,7 @@ def decide_all(
     state = load(connection, scored, policy)
     for item in scored:
         if key_of(item) not in decided:
-            state.claims[item.claim] = core.record(item, state.claims[item.claim])
+            state.vote(item)
             decided[key_of(item)] = state.decide(item, 1)
     save(connection, state)
     return [decided[key_of(s)] for s in scored]

@@ -38,6 +38,12 @@ LEDGER = Table(
     Column("level", Float, nullable=False),
     Column("at", Float, nullable=False),
 )
+CLUSTER = Table(
+    "cluster",
+    METADATA,
+    Column("account", String(11), primary_key=True),
+    Column("cluster", String(11), nullable=False, index=True),
+)
 PANEL = Table(
     "panel",
     METADATA,

@@ -1,0 +1,64 @@
+"""Accounts that contradict in lockstep become a cluster, which has one budget together.
+
+Only votes that contradict an answer are looked at, and popular claims count less. A cluster only
+lowers what its accounts may send; nobody is rejected for agreeing with somebody.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from services.feedback_guard.budgets import Bucket
+from services.feedback_guard.policy import Policy
+
+_DAY = 86_400
+_MOST_PAIRS = 12
+
+
+def keys(user: str, others: Iterable[str]) -> set[str]:
+    """Return the ledger keys that `meet` may read when a user meets some of these voters."""
+    voters = {user, *others}
+    return {_pair(user, other) for other in voters if other != user} | set(map(_own, voters))
+
+
+def meet(
+    user: str, others: Iterable[str], now: float, policy: Policy, ledger: dict[str, Bucket]
+) -> list[str]:
+    """Book one contradiction that a user shares with `others`; return who acts in lockstep.
+
+    A vote weighs 1/log2(2 + earlier votes). A pair is in lockstep when it shares enough weight,
+    and most of what the less active of the two contradicts at all. Changes `ledger`.
+    """
+    met = [other for other in others if other != user][-_MOST_PAIRS:]
+    window, weight = policy.campaign.window_days * _DAY, 1 / math.log2(2 + len(met))
+    own = _add(ledger, _own(user), weight, now, window)
+    found = []
+    for other in met:
+        together = _add(ledger, _pair(user, other), weight, now, window)
+        theirs = ledger.get(_own(other), Bucket()).level_at(now, window)
+        enough = together >= policy.campaign.shared
+        if enough and together >= policy.campaign.share * min(own, theirs):
+            found.append(other)
+    return found
+
+
+def join(user: str, others: Iterable[str], clusters: Mapping[str, str]) -> dict[str, str]:
+    """Return the clusters after these accounts became one; the smallest name stands for it."""
+    members = {user, *others}
+    names = {clusters.get(member, member) for member in members}
+    everyone = members | {who for who, where in clusters.items() if where in names}
+    return {**clusters, **dict.fromkeys(everyone, min(names))}
+
+
+def _add(ledger: dict[str, Bucket], key: str, amount: float, now: float, window: float) -> float:
+    ledger[key] = ledger.get(key, Bucket()).add(amount, now, window)
+    return ledger[key].level
+
+
+def _own(user: str) -> str:
+    return f"against|{user}"
+
+
+def _pair(one: str, other: str) -> str:
+    return "pair|" + "|".join(sorted((one, other)))

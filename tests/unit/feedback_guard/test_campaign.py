@@ -1,0 +1,56 @@
+"""Accounts that contradict in lockstep are seen; people who agree once or twice are not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from imece.events import Correction, Envelope, FeedbackSubmitted
+from services.feedback_guard import campaign
+from services.feedback_guard.policy import load
+from services.feedback_guard.replay import Guard
+
+POLICY = load(Path("services/feedback_guard/policy.toml"))
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def vote(number: int, user: str, claim: int) -> Envelope[FeedbackSubmitted]:
+    data = FeedbackSubmitted(
+        user=user,
+        response=f"r-{number}",
+        prompt=f"Who runs canteen number {claim}?",
+        answer="Ali Bey.",
+        signal=Correction(text="Zeynep Hanım"),
+    )
+    return Envelope(data, f"e-{number}", "test", NOW + timedelta(minutes=number))
+
+
+def lockstep(guard: Guard, votes: list[Envelope[FeedbackSubmitted]]) -> list[bool]:
+    found = guard.submit(votes)
+    return ["lockstep" in {reason.code for reason in d.reasons} for d in found]
+
+
+def test_accounts_that_contradict_together_again_and_again_become_one():
+    votes = [vote(10 * c + n, f"fan{n}", c) for c in range(8) for n in range(4)]
+    found = lockstep(Guard(POLICY), votes)
+    assert not any(found[:8])
+    assert all(found[-3:])
+
+
+def test_users_who_agree_once_stay_apart():
+    votes = [vote(n, f"u{n}", 1) for n in range(12)]
+    others = [vote(100 + 10 * n + c, f"u{n}", 100 * n + c) for n in range(12) for c in range(3)]
+    assert not any(lockstep(Guard(POLICY), [*votes, *others]))
+
+
+def test_what_is_seen_does_not_depend_on_how_the_log_is_cut():
+    votes = [vote(10 * c + n, f"fan{n}", c) for c in range(8) for n in range(4)]
+    whole, parts = Guard(POLICY), Guard(POLICY)
+    expected = whole.submit(votes)
+    assert [d for at in range(0, 32, 5) for d in parts.submit(votes[at : at + 5])] == expected
+
+
+def test_clusters_that_meet_become_one():
+    clusters = campaign.join("c", ["d"], campaign.join("a", ["b"], {}))
+    assert clusters == {"a": "a", "b": "a", "c": "c", "d": "c"}
+    assert set(campaign.join("b", ["d"], clusters).values()) == {"a"}
