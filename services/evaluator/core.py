@@ -118,14 +118,21 @@ def evaluation_id(event: Envelope[Any]) -> str:
     return derived_id("evaluation", event.source, event.id)
 
 
-def baseline_of(asked: Asked, champion: ModelRef | None) -> ModelRef | None:
-    """Return what to compare with: the plan's, else the champion, else the bare base."""
+def baseline_of(
+    asked: Asked, champion: ModelRef | None, previous: ModelRef | None = None
+) -> ModelRef | None:
+    """Return what to compare with: the plan's, else the champion, else the bare base.
+
+    The champion itself is compared with the one before it: if it breaks a check, it is rolled back.
+    """
     if not asked.plan.decide:
         return None
     if asked.origin is not None:
         bare = ModelRef(name="base", base=asked.origin)
     else:
         bare = ModelRef(name="base", base=asked.ref.base, base_digest=asked.ref.base_digest)
+    if champion is not None and same_model(asked.ref, champion):
+        champion = previous
     return asked.plan.baseline or champion or bare
 
 

@@ -121,6 +121,7 @@ class Decider:
             candidate=evaluation.asked.ref,
             baseline=baseline,
             champion=await self._database.run(store.champion),
+            previous=await self._database.run(store.champion, store.PREVIOUS),
             candidate_items=_part(result, "items"),
             baseline_items=_part(result, "baseline"),
             judgements=tuple(told),
@@ -151,7 +152,7 @@ class Decider:
         assert decision is not None
         audit = AuditRecorded(
             service="evaluator",
-            action=f"promotion.{decision.verdict}",
+            action=f"promotion.{'rollback' if decision.rolled_back else decision.verdict}",
             subject=decision.model,
             actor=f"policy:{decision.policy}",
             detail=f"champion is {decision.champion.name} (evaluation {evaluation.id})",

@@ -8,7 +8,7 @@ from imece.errors import RejectedError
 from imece.events import Check, JudgementCompleted, ModelRef, PromotionDecided
 from imece.runtime.artifacts import Artifacts, canonical_json, digest
 from services.evaluator import core, gate
-from services.evaluator.core import Item
+from services.evaluator.core import Item, same_model
 
 
 class Part(BaseModel):
@@ -21,7 +21,7 @@ class Part(BaseModel):
 
 
 class Evidence(BaseModel):
-    """The inputs of one decision; `champion` served when it was taken."""
+    """The inputs of one decision; `champion` served when it was taken, `previous` before that."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,6 +30,7 @@ class Evidence(BaseModel):
     candidate: ModelRef
     baseline: ModelRef
     champion: ModelRef | None
+    previous: ModelRef | None = None
     candidate_items: Part
     baseline_items: Part
     judgements: tuple[JudgementCompleted, ...]
@@ -75,7 +76,9 @@ def decision(
     evidence: Evidence, verdict: gate.Verdict, checks: tuple[Check, ...], kept: Part
 ) -> PromotionDecided:
     """Return the event of a verdict, with the hashes of its inputs."""
-    stays = evidence.champion or evidence.baseline
+    now = evidence.champion
+    broken = verdict == "reject" and now is not None and same_model(evidence.candidate, now)
+    stays = (evidence.previous if broken else now) or evidence.baseline
     told = canonical_json([each.model_dump(mode="json") for each in evidence.judgements])
     return PromotionDecided(
         model=evidence.model,
@@ -85,6 +88,7 @@ def decision(
         candidate=evidence.candidate,
         champion=evidence.candidate if verdict == "promote" else stays,
         policy=evidence.policy.name,
+        rolled_back=broken,
         inputs={
             "candidate-items": evidence.candidate_items.digest,
             "baseline-items": evidence.baseline_items.digest,

@@ -49,7 +49,8 @@ class Routes:
             return
         check(asked)
         champion = await self._database.run(store.champion)
-        baseline = core.baseline_of(asked, champion)
+        previous = await self._database.run(store.champion, store.PREVIOUS)
+        baseline = core.baseline_of(asked, champion, previous)
         id = core.evaluation_id(event)
         kept = await self._database.run(store.add, id, asked, baseline, event.traceparent)
         await self._jobs.submit(event, job_request(kept, self._timeout))

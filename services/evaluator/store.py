@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    delete,
     select,
     update,
 )
@@ -60,7 +61,7 @@ CHAMPIONS = Table(
     Column("ref", Text, nullable=False),
     Column("evaluation", String(36), nullable=False),
 )
-CHAMPION = "default"
+CHAMPION, PREVIOUS = "default", "previous"
 _E = EVALUATIONS.c
 
 
@@ -134,25 +135,33 @@ def judgements(connection: Connection, evaluation: str) -> list[JudgementComplet
     return [JudgementCompleted.model_validate_json(row) for row in rows]
 
 
-def champion(connection: Connection) -> ModelRef | None:
-    """Return the champion; None before any promotion."""
+def champion(connection: Connection, name: str = CHAMPION) -> ModelRef | None:
+    """Return the champion, or the one before it; None before any promotion."""
     row = connection.execute(
-        select(CHAMPIONS.c.ref).where(CHAMPIONS.c.name == CHAMPION)
+        select(CHAMPIONS.c.ref).where(CHAMPIONS.c.name == name)
     ).scalar_one_or_none()
     return None if row is None else ModelRef.model_validate_json(row)
 
 
 def decide(connection: Connection, id: str, decision: PromotionDecided, now: float) -> None:
-    """Keep a decision and, on promotion, the new champion, unless it was decided before."""
+    """Keep a decision and the champion that it makes, unless it was decided before."""
     changed = connection.execute(
         update(EVALUATIONS)
         .where(_E.id == id, _E.decision.is_(None))
         .values(state="decided", decision=decision.model_dump_json(), decided_at=now)
     ).rowcount
-    if changed and decision.verdict == "promote":
-        ref = decision.champion.model_dump_json()
-        row: dict[str, Any] = {"name": CHAMPION, "ref": ref, "evaluation": id}
-        upsert(connection, CHAMPIONS, [row], ["name"])
+    if changed and (decision.verdict == "promote" or decision.rolled_back):
+        before = champion(connection)
+        if decision.rolled_back or before is None:
+            connection.execute(delete(CHAMPIONS).where(CHAMPIONS.c.name == PREVIOUS))
+        else:
+            _crown(connection, PREVIOUS, before, id)
+        _crown(connection, CHAMPION, decision.champion, id)
+
+
+def _crown(connection: Connection, name: str, ref: ModelRef, evaluation: str) -> None:
+    row: dict[str, Any] = {"name": name, "ref": ref.model_dump_json(), "evaluation": evaluation}
+    upsert(connection, CHAMPIONS, [row], ["name"])
 
 
 def finish(connection: Connection, id: str) -> None:

@@ -73,6 +73,25 @@ async def test_the_next_candidate_is_compared_with_the_champion(tmp_path: Path) 
         assert [row.baseline for row, _ in rows] == [adapter("first", 1)]
 
 
+async def test_a_champion_that_breaks_a_probe_is_rolled_back_to_the_one_before(
+    tmp_path: Path,
+) -> None:
+    better = items([True] * 20) + items([True] * 10, slice="sum", guard=True)
+    async with World(tmp_path) as world:
+        await evaluated(world, requested("first"), GOOD)
+        await evaluated(world, requested("second", id="r2", number=2), better)
+        assert await world.database.run(store.champion) == adapter("second", 2)
+        await world.routes.on_asked(requested("second", id="r3", number=2))
+        rows = await world.database.run(store.unfinished)
+        assert [row.baseline for row, _ in rows] == [adapter("first", 1)]
+        await evaluated(world, requested("second", id="r3", number=2), POISONED)
+        decision = world.sent(PromotionDecided)[-1]
+        assert (decision.verdict, decision.rolled_back) == ("reject", True)
+        assert decision.champion == adapter("first", 1)
+        assert await world.database.run(store.champion) == adapter("first", 1)
+        assert world.sent(AuditRecorded)[-1].action == "promotion.rollback"
+
+
 async def test_a_stale_baseline_does_not_unseat_the_champion(tmp_path: Path) -> None:
     async with World(tmp_path) as world:
         await evaluated(world, requested("first"), GOOD)
