@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +27,8 @@ def chromium(language: str = "en", size: tuple[int, int] = (1100, 720)) -> Itera
     options.add_argument(f"--accept-lang={language}")
     options.add_argument("--disable-dev-shm-usage")
     options.add_argument("--disable-background-networking")
-    if os.getuid() == 0:
-        options.add_argument("--no-sandbox")  # Chromium refuses to sandbox itself for root
+    # Root and most containers cannot have the sandbox, and only our own page is opened.
+    options.add_argument("--no-sandbox")
     browser = Chrome(options, ChromeService(shutil.which("chromedriver")))
     try:
         yield browser

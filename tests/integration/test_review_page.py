@@ -56,7 +56,7 @@ class Person:
         self.sees(lambda: _gone(before))
 
     def sees(self, what: Callable[[], object]) -> None:
-        WebDriverWait(self.browser, 10, 0.02).until(lambda _: what())
+        WebDriverWait(self.browser, 30, 0.02).until(lambda _: what())
 
     def all(self, css: str) -> list:
         return self.browser.find_elements(By.CSS_SELECTOR, css)
