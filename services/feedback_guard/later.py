@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, func, select
 
 from imece.events import FeedbackDecided, Reason, RevocationRequested
 from imece.runtime.database import insert_new
@@ -20,6 +20,7 @@ from services.feedback_guard.state import Account, account_id
 
 _TABLE = tables.DECISION
 _AT_ONCE = 500
+_EMPTY_DAYS = 120
 
 
 def add_references(
@@ -58,7 +59,12 @@ def add_review(
 def expire(
     connection: Connection, now: datetime, policy: Policy, cause: str = ""
 ) -> list[FeedbackDecided]:
-    """End the quarantine of what has waited too long by `now`: it stays out, for good."""
+    """End the quarantine of what has waited too long by `now`: it stays out, for good.
+
+    Buckets that nobody filled for so long that they are empty are forgotten.
+    """
+    empty = now.timestamp() - _EMPTY_DAYS * 86_400
+    connection.execute(delete(tables.LEDGER).where(tables.LEDGER.c.at < empty))
     over = (
         select(_TABLE)
         .where(_TABLE.c.expires < now.timestamp())
@@ -72,6 +78,11 @@ def expire(
         changed[row.feedback] = Decision(found.scored, decided, cause)
     rows.save_decisions(connection, changed, policy)
     return [found.decided for found in changed.values()]
+
+
+def next_end(connection: Connection) -> float | None:
+    """Return when the next quarantine ends (seconds since 1970), None when nothing waits."""
+    return connection.execute(select(func.min(_TABLE.c.expires))).scalar_one_or_none()
 
 
 def revoke(

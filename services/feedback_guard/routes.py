@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from imece import tokens
 from imece.events import (
@@ -34,7 +34,7 @@ from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.datasets import read
 from imece.runtime.delivery import Rejected, Subscription, batch, each
-from services.feedback_guard import claims, later, panel, revocation, store
+from services.feedback_guard import budgets, claims, core, later, panel, revocation, store
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.revocation import takeover
 
@@ -42,6 +42,8 @@ SOURCE = "imece/feedback-guard"
 _AT_ONCE = 1_000
 _DECIDED = Counter("imece_feedback_decided", "Decisions", ["verdict"])
 _SECONDS = Histogram("imece_feedback_decision_seconds", "From the event's time to its decision")
+_AGAINST = Counter("imece_feedback_contradictions", "Feedback against the answer", ["young"])
+_OLDEST = Gauge("imece_feedback_quarantine_left_seconds", "Until the oldest wait ends")
 _UNINVITED = Counter("imece_feedback_uninvited", "Opinions without invitation", ["reason"])
 _REASONS = Counter("imece_feedback_reason", "Reasons of decisions", ["verdict", "reason"])
 
@@ -124,6 +126,8 @@ class Routes:
         _count([*decided, *ended])
         now = datetime.now(UTC)
         for item in scored:
+            if core.contradicts(item):
+                _AGAINST.labels(str(budgets.is_young(item, self._policy)).lower()).inc()
             _SECONDS.observe(max(0.0, (now - item.submitted).total_seconds()))
 
     async def on_dataset(self, event: Envelope[DatasetPublished]) -> None:
@@ -194,6 +198,8 @@ class Routes:
         cause = store.key_of(newest)
         now = min(newest.submitted, datetime.now(UTC))
         await self._database.run(later.expire, now, self._policy, cause)
+        if (ends := await self._database.run(later.next_end)) is not None:
+            _OLDEST.set(ends - now.timestamp())
         return await self._database.run(later.consequences, map(store.key_of, scored))
 
     async def _opinions(

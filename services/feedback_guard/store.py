@@ -169,9 +169,11 @@ def load(
     clusters = rows.clusters(connection, {who for them in voters.values() for who in them})
     keys = {key for s in scored for key in budgets.keys(s, policy)}
     for item in scored:
-        user, others = user_of(item.feedback), voters[item.claim, item.answer]
-        keys |= campaign.keys(user, others)
-        keys |= {f"cluster|{name}" for name in (*others, *clusters.values())}
+        if core.contradicts(item):
+            others = voters[item.claim, item.answer]
+            keys |= campaign.keys(user_of(item.feedback), others)
+            keys |= {f"cluster|{name}" for name in others}
+    keys |= {f"cluster|{name}" for name in clusters.values()}
     return State(
         policy,
         claims,

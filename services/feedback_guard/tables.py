@@ -36,7 +36,7 @@ LEDGER = Table(
     METADATA,
     Column("key", String(400), primary_key=True),
     Column("level", Float, nullable=False),
-    Column("at", Float, nullable=False),
+    Column("at", Float, nullable=False, index=True),
 )
 CLUSTER = Table(
     "cluster",
