@@ -8,6 +8,7 @@ from imece.cli import contracts, dead, gate, guard, jobs, judge, kafka, models, 
 from imece.cli.lineage import lineage
 from imece.cli.publish import publish
 from imece.cli.status import status
+from imece.cli.track import track
 from imece.cli.watch import topics, watch
 
 app = typer.Typer(no_args_is_help=True, help="Publish, watch and operate imece.")
@@ -21,7 +22,7 @@ app.add_typer(review.app, name="review")
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(suites.app, name="suites")
 app.add_typer(gate.app, name="gate")
-for command in (publish, watch, topics, status, lineage):
+for command in (publish, watch, topics, status, lineage, track):
     app.command()(command)
 
 

@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     """SQLAlchemy URL, e.g. ``postgresql+psycopg://…``; without it one SQLite file a service."""
     artifacts: str | None = None
     """``s3://bucket/prefix`` or a folder; without it ``<home>/artifacts``."""
+    tracking: str | None = None
+    """MLflow for `imece track`: ``sqlite:///file`` or ``http(s)://server``; without it
+    ``<home>/mlflow.db``."""
     http: str = "127.0.0.1:0"
     """Address for /livez, /readyz and /metrics; port 0 picks a free one (see `imece status`)."""
     forbidden_licenses: str = ""

@@ -1,0 +1,72 @@
+"""MLflow on SQLite shows runs, versions and aliases, however often an event comes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from imece.events import AdapterTrained, EvaluationCompleted, Metric, PromotionDecided, new
+from imece.runtime.tracking import Tracker, card
+from tests.unit.imece.test_lineage import digest, ref, trained
+
+
+def decided(version: int, verdict: str, model: str = "m") -> PromotionDecided:
+    candidate = trained(model, version).data.ref
+    return PromotionDecided(
+        model=model,
+        evaluation=f"e{version}",
+        verdict=verdict,  # type: ignore[arg-type]
+        checks=(),
+        candidate=candidate,
+        champion=candidate,
+        policy="p",
+    )
+
+
+def aliases(client: MlflowClient, model: str) -> dict[str, str]:
+    return {name: str(at) for name, at in client.get_registered_model(model).aliases.items()}
+
+
+def test_a_card_says_what_a_model_is_made_of() -> None:
+    text = card(trained("m", 1).data)
+    for words in ("# m\n", "method: lora", "facts version 1", "rank: 2", "final_loss: 0.5"):
+        assert words in text
+
+
+@pytest.mark.timeout(300)
+def test_runs_versions_and_aliases_follow_the_events(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/mlflow.db"
+    metric = Metric(slice="all", name="exact", value=0.75, n=8, low=0.5, high=0.9)
+    first = trained("m", 1).data
+    assert isinstance(first, AdapterTrained)
+    measured = EvaluationCompleted(
+        model="m", evaluation="e1", ref=first.ref, suites=(ref(1),), metrics=(metric,)
+    )
+    events = [
+        trained("m", 1),
+        new(measured, "imece/evaluator"),
+        new(decided(1, "promote"), "imece/evaluator"),
+        trained("m", 2),
+        new(decided(2, "reject"), "imece/evaluator"),
+        trained("other", 3),
+    ]
+    for _ in range(2):
+        tracker = Tracker(url)
+        for event in events:
+            tracker.take(event)
+    client = MlflowClient(tracking_uri=url, registry_uri=url)
+    assert aliases(client, "m") == {"champion": "1"}
+    assert aliases(client, "other") == {"challenger": "1"}
+    (experiment,) = [e for e in client.search_experiments() if e.name == "imece"]
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 3
+    (run,) = [run for run in runs if run.data.tags["imece.artifact"] == digest(1)]
+    assert run.data.params["rank"] == "2"
+    assert run.data.metrics["final_loss"] == 0.5
+    assert run.data.metrics["eval/all/exact"] == 0.75
+    assert run.data.tags["imece.datasets"] == ref(1).digest
+    tracker.take(new(decided(3, "promote", "other"), "imece/evaluator"))
+    assert aliases(client, "m") == {}
+    assert aliases(client, "other") == {"champion": "1"}
