@@ -6,7 +6,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from imece.runtime.text import fold
@@ -29,6 +29,7 @@ def rare_phrases(*texts: str) -> tuple[str, ...]:
     return tuple(hashlib.blake2b(w.encode(), digest_size=6).hexdigest() for w in [*found][:_MOST])
 
 
+@lru_cache(maxsize=65_536)
 def known(word: str) -> bool:
     """Tell whether ordinary texts have this folded word; a few rare ones pass too."""
     if word in claims.FILLER:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 VOTERS = 12
 """Voters kept for one answer; enough to count clusters."""
@@ -19,6 +20,7 @@ ANSWERS = 4
 _SLOT = 24  # bytes
 
 
+@lru_cache(maxsize=65_536)
 def account_id(tenant: str, user: str) -> str:
     """Return 64 bits that stand for a user in all tables; names are kept nowhere."""
     digest = hashlib.blake2b(f"{tenant}\x1f{user}".encode(), digest_size=8).digest()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection
@@ -31,6 +32,7 @@ from services.feedback_guard.state import Account, Claim, account_id
 METADATA = tables.METADATA
 
 
+@lru_cache(maxsize=16_384)
 def feedback_key(source: str, id: str) -> str:
     """Return what identifies a feedback event in the tables."""
     return derived_id(source, id)

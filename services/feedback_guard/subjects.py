@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from imece.runtime.text import fold
 from services.feedback_guard import arithmetic
@@ -22,6 +23,7 @@ _SUBJECTS = {fold(word): subject for subject, words in _WORDS.items() for word i
 _TOKEN = re.compile(r"[^\W_]+")
 
 
+@lru_cache(maxsize=4096)
 def subject(question: str) -> str:
     """Return the subject of a question: one of ten names, or ``other``."""
     if arithmetic.expression(question) is not None:
