@@ -46,7 +46,10 @@ def evidence(scored: FeedbackScored, claim: Claim, policy: Policy) -> Evidence:
     """Ask the verifiers about the answer that the feedback is about."""
     expression = arithmetic.expression(scored.feedback.prompt)
     truth = arithmetic.value(expression) if expression else None
-    reference = None if claim.reference is None else _same(claim.reference, scored.answer)
+    said = claim.reference
+    if policy.facts:
+        said = policy.known.get(claims.question_key(scored.feedback.prompt), said)
+    reference = None if said is None else _same(said, scored.answer)
     support = claim.support(scored.answer)
     others = (s for answer, s in claim.answers.items() if answer != slot(scored.answer))
     return Evidence(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imece.errors import ConfigError
+from services.feedback_guard import claims
 
 
 class _Part(BaseModel):
@@ -90,6 +92,16 @@ class Policy(_Part):
     thresholds: Thresholds
     campaign: Campaign
     budgets: Budgets
+    facts: dict[str, str] = {}
+    """Questions that the operator has answered, such as house rules; they outrank all records."""
+
+    @cached_property
+    def known(self) -> dict[str, str]:
+        """The facts by canonical question, canonical too."""
+        return {
+            claims.question_key(question): claims.answer_key(answer, question)
+            for question, answer in self.facts.items()
+        }
 
 
 def load(path: Path) -> Policy:

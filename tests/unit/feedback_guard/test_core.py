@@ -135,6 +135,15 @@ def test_naming_the_reference_beside_a_lie_is_no_confirmation(text: str):
     )
 
 
+def test_the_operators_own_facts_confirm_and_refute():
+    policy = POLICY.model_copy(update={"facts": {CAPITAL: "Paris"}})
+    verdicts = []
+    for text in ("Paris.", "Lyon"):
+        scored = core.score(vote(Correction(text=text), CAPITAL), Account(), ADMITTED, policy)
+        verdicts.append(core.decide(scored, Claim(reference="lyon"), policy).verdict)
+    assert verdicts == ["accept", "quarantine"]
+
+
 def test_a_campaign_against_the_reference_is_rejected():
     claim = Claim({"lyon": Support(("a", "b", "c"))}, reference="paris")
     assert decided(vote(Correction(text="Lyon"), CAPITAL), claim).verdict == "reject"
