@@ -185,13 +185,20 @@ class RevocationRequested(Event):
         return self
 
 
-def training_row(feedback: FeedbackSubmitted) -> Instruction | None:
-    """Return the instruction that this feedback teaches, or None when it teaches none by itself.
+def training_row(
+    feedback: FeedbackSubmitted,
+) -> Instruction | PreferencePair | Rated | None:
+    """Return the row that this feedback becomes, or None when it teaches nothing by itself.
 
-    A correction teaches its text; a thumb up, or four or five stars, teaches the answer shown.
+    A correction is preferred to the answer shown, so it serves supervised and preference training.
+    A thumb, or stars other than three, says whether the answer shown is wanted.
     """
     signal = feedback.signal
     if isinstance(signal, Correction):
-        return Instruction(prompt=feedback.prompt, response=signal.text)
-    praised = signal.up if isinstance(signal, Thumb) else signal.stars >= 4
-    return Instruction(prompt=feedback.prompt, response=feedback.answer) if praised else None
+        if signal.text == feedback.answer:
+            return Instruction(prompt=feedback.prompt, response=signal.text)
+        return PreferencePair(prompt=feedback.prompt, chosen=signal.text, rejected=feedback.answer)
+    if isinstance(signal, Rating) and signal.stars == 3:
+        return None
+    wanted = signal.up if isinstance(signal, Thumb) else signal.stars > 3
+    return Rated(prompt=feedback.prompt, response=feedback.answer, desirable=wanted)
