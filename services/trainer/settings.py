@@ -18,6 +18,8 @@ class TrainerSettings(BaseSettings):
     lease_seconds: Annotated[float, Field(gt=0)] = 30
     """A job whose runner is silent for so long is taken over."""
     max_attempts: Annotated[int, Field(ge=1)] = 5
+    gpu_memory_mib: Annotated[int, Field(ge=0)] = 2048
+    """A GPU with less memory free gets no job; a machine without GPUs runs jobs on its CPU."""
     start_seconds: Annotated[float, Field(gt=0)] | None = None
     """A job that no attempt began within so long fails; without it jobs wait for ever."""
     silence_seconds: Annotated[float, Field(gt=0)] | None = 1800

@@ -8,6 +8,7 @@ import socket
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from imece.runtime.database import Database
 from imece.runtime.jobs import metrics, store
 from imece.runtime.jobs.announce import Announcer, Failures, Kind, Results, nothing
 from imece.runtime.jobs.attempt import Attempt, Limits
+from imece.runtime.jobs.devices import Devices
 from imece.runtime.jobs.model import Job, JobRequest, RetryPolicy
 
 log = structlog.get_logger()
@@ -46,6 +48,7 @@ class Jobs:
         slots: int = 1,
         poll_seconds: float = 1,
         env: Mapping[str, str] | None = None,
+        devices: Devices | None = None,
     ) -> None:
         """Remember how to run; nothing starts before `run`.
 
@@ -66,6 +69,7 @@ class Jobs:
         )
         self._limits = Limits(lease=lease_seconds, silence=silence_seconds)
         self._module, self._folder, self._env = module, folder, dict(env or {})
+        self._devices = devices
         self._announcer = Announcer(service, kind, results, failures)
         self._claimable = asyncio.Event()
         self._changed = asyncio.Event()
@@ -112,7 +116,17 @@ class Jobs:
         await self._announce_now()
 
     async def run_once(self, stop: asyncio.Event | None = None) -> Job | None:
-        """Claim and run one job to the end of its attempt; None when nothing was claimable."""
+        """Claim and run one job to the end of its attempt; None when nothing was claimable.
+
+        Where `devices` were given, one is held meanwhile; without a free one nothing is claimed.
+        """
+        if self._devices is None:
+            return await self._run_on({}, stop)
+        with ExitStack() as held:
+            env = await asyncio.to_thread(held.enter_context, self._devices.one())
+            return None if env is None else await self._run_on(env, stop)
+
+    async def _run_on(self, env: Mapping[str, str], stop: asyncio.Event | None) -> Job | None:
         # Under the lock, so that "queued" is announced before "running" replaces it.
         async with self._publishing:
             claimed = await self._database.run(
@@ -135,7 +149,7 @@ class Jobs:
         )
         self._attempts[job.id] = attempt
         try:
-            ended = await attempt.run(self._folder, self._module, self._env)
+            ended = await attempt.run(self._folder, self._module, {**self._env, **env})
         finally:
             del self._attempts[job.id]
             self._changed.set()
