@@ -52,6 +52,7 @@ def main() -> None:
         bench = Bench(read, runs.policy(), QUICK if arguments.quick else FULL)
         driven = attacked(bench)
         rows = measure(bench, driven, arguments.quick)
+        bench.workers.shutdown()
     seconds = time.monotonic() - began
     Result("guard", seconds, arguments.quick, tuple(rows)).write(arguments.json, console)
     if arguments.docs is not None and driven:

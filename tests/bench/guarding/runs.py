@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -117,10 +117,13 @@ class Bench:
 
     def all(self, jobs: Sequence[Job | RealJob]) -> list[Drive]:
         """Run jobs in two processes, in order."""
+        return list(self.workers.map(_work, jobs))
+
+    @cached_property
+    def workers(self) -> ProcessPoolExecutor:
+        """Two processes that live as long as this one."""
         begin = partial(_begin, self.material, self.policy, self.setting)
-        context = get_context("spawn")
-        with ProcessPoolExecutor(2, mp_context=context, initializer=begin) as pool:
-            return list(pool.map(_work, jobs))
+        return ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=begin)
 
     def references(self, seed: int) -> dict[str, str]:
         """What upstream's own labelled records say; the attacker does not know about which."""
