@@ -75,7 +75,7 @@ class RealJob:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bench:
     """Material, policy and size; streams are made once and kept."""
 
