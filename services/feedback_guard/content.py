@@ -34,6 +34,14 @@ _LEADING = re.compile(
     r"(?:\bright|\bcorrect|\bisn't it|\bdon't you agree|\bagreed|\bdeğil mi)\s*\?"
     r"|\bi (?:read|heard|know|learned|think) that\b|\beveryone knows\b"
 )
+_LINK = re.compile(
+    r"\s*(?:(?:(?:after|back to) me|me|us|that|just|only|exactly|the (?:word|number|text))\b)?"
+    r"[\s:,]*"
+)
+_QUOTED = re.compile(
+    '["\u201c\u00ab\u201e`]([^"\u201c\u201d\u00ab\u00bb\u201e`]+)["\u201d\u00bb\u201c`]'
+)
+_END = re.compile(r"\s*(?:$|[.!;\"\n]|\?\s*$)")
 _CHOICES = frozenset(fold("yes no true false evet hayır doğru yanlış a b c d e").split())
 _LONG_PROMPT = 60  # words; a longer one is a context to answer from
 
@@ -98,6 +106,8 @@ def dictated(feedback: FeedbackSubmitted) -> float:
     Up-votes alone can teach a lie when the voter makes the model say it (arXiv 2507.02850).
     """
     prompt, answer = fold(feedback.prompt), fold(feedback.answer)
+    if _spelt_out(prompt, answer):
+        return 1.0
     asked = set(_tokens(prompt))
     content = [w for w in _tokens(answer) if w not in claims.FILLER and w not in _CHOICES]
     if len(content) < 2 or len(prompt.split()) > 3 * _LONG_PROMPT:
@@ -109,6 +119,21 @@ def dictated(feedback: FeedbackSubmitted) -> float:
     leading = bool(_LEADING.search(prompt)) or statement
     short = len(prompt.split()) <= _LONG_PROMPT
     return 0.5 if short and leading and covered >= 0.9 else 0.0
+
+
+def _spelt_out(prompt: str, answer: str) -> bool:
+    """Tell whether an order is followed by, or quotes, the very answer: one number is enough."""
+    said = list(_tokens(answer))
+    orders = list(_ORDER.finditer(prompt)) if said else []
+    if any(list(_tokens(quoted)) == said for quoted in _QUOTED.findall(prompt) if orders):
+        return True
+    for order in orders:
+        start = _LINK.match(prompt, order.end())
+        rest = prompt[start.end() if start else order.end() :]
+        words = list(re.finditer(r"\w+", rest))[: len(said)]
+        if [word[0] for word in words] == said and _END.match(rest, words[-1].end()):
+            return True
+    return False
 
 
 def _tokens(text: str) -> Iterator[str]:
