@@ -10,6 +10,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -126,7 +127,8 @@ def scanned(bench: Bench) -> list[Row]:
 
 def timed(bench: Bench, quick: bool) -> list[Row]:
     """Speed here and through a real broker."""
-    _, calm = bench.world(0)
+    size = replace(bench.setting, events=6_000 if quick else 30_000)
+    _, calm = Bench(bench.material, bench.policy, size).world(0)
     rate = speed.in_process(calm, bench.policy)
     few, many = (2_000, 40_000) if quick else (10_000, 1_000_000)
     grown = speed.growth(calm, bench.policy, few, many)

@@ -33,7 +33,7 @@ def document(
     )
     parts += ["## Attacks", _figures([r for r in rows if r.id in _forms(rows)])]
     parts += ["## Beside the baselines", _matrix(rows, _rivals(rows))]
-    parts += ["## By share of events and accounts", _figures([r for r in rows if ".rate" in r.id])]
+    parts += ["## By share of events and accounts", _figures([r for r in rows if ".rate0" in r.id])]
     parts += ["## Without one stage", _matrix(rows, [f"without_{stage}" for stage in WITHOUT])]
     parts += ["## Pictures", *(f"![{name}](img/{name})" for name in pictures)]
     return "\n\n".join(parts) + "\n"

@@ -28,8 +28,10 @@ def in_process(stream: Sequence[Sent], policy: Policy) -> float:
     """Return events per second of processor time through both stages, on a database file."""
     with tempfile.TemporaryDirectory() as folder:
         guard = Guard(policy, Path(folder) / "guard.db", KEYS)
-        spent = sum(_cost(guard, part) for part in _parts([proven(s.event) for s in stream]))
-    return len(stream) / spent
+        first, *parts = _parts([proven(s.event) for s in stream])
+        guard.submit(first)  # opens the database, reads the content models
+        spent = sum(_cost(guard, part) for part in parts)
+    return (len(stream) - len(first)) / spent
 
 
 def growth(stream: Sequence[Sent], policy: Policy, few: int, many: int) -> float:

@@ -28,8 +28,11 @@ def row(id: str, found: Mean, unit: str, bar: str, limit: float | None, note: st
     holds = None
     if limit is not None:
         holds = found.value <= limit if limit >= 0 else found.value >= -limit
-    told = f"{found.seeds} seeds" + (f"; {note}" if note else "")
-    return Row(id, found.value, unit, bar, holds, found.ci, note=told)
+    ci = found.ci
+    if ci is not None and unit == "share":
+        ci = (max(0.0, ci[0]), min(1.0, ci[1]))
+    told = f"{found.seeds} runs" + (f"; {note}" if note else "")
+    return Row(id, found.value, unit, bar, holds, ci, note=told)
 
 
 def sybils(bench: Bench) -> list[Row]:
