@@ -44,8 +44,10 @@ class Charge:
     code: str
 
 
-def charges(scored: FeedbackScored, policy: Policy, cluster: str | None) -> list[Charge]:
-    """Return the buckets that one row of this feedback fills."""
+def charges(
+    scored: FeedbackScored, policy: Policy, cluster: str | None, alone: bool = False
+) -> list[Charge]:
+    """Return the buckets that one row of this feedback fills; `alone` is unconfirmed praise."""
     tenant, budgets = scored.feedback.tenant, policy.budgets
     author = account_id(tenant, scored.feedback.user)
     answer = f"claim|{scored.claim}|{slot(scored.answer)}"
@@ -53,9 +55,14 @@ def charges(scored: FeedbackScored, policy: Policy, cluster: str | None) -> list
         Charge(f"author|{author}", budgets.per_author, "budget_author"),
         Charge(answer, budgets.per_claim_answer, "budget_claim"),
     ]
+    if alone:
+        found.append(Charge(_alone(author), budgets.per_unconfirmed, "budget_unconfirmed"))
     if cluster:
         found.append(Charge(f"cluster|{cluster}", budgets.per_cluster, "budget_cluster"))
     for band in minhash.bands(tenant, scored.signature):
+        if alone:
+            key = f"alone|delta|{band}"
+            found.append(Charge(key, budgets.per_unconfirmed, "budget_delta"))
         found.append(Charge(f"delta|{band}", budgets.per_delta, "budget_delta"))
     for phrase in scored.phrases:
         found.append(Charge(f"phrase|{tenant}|{phrase}", budgets.per_phrase, "budget_phrase"))
@@ -65,13 +72,20 @@ def charges(scored: FeedbackScored, policy: Policy, cluster: str | None) -> list
 def keys(scored: FeedbackScored, policy: Policy, cluster: str | None = None) -> list[str]:
     """Return the keys of all buckets that this feedback may fill."""
     tenant = scored.feedback.tenant
-    return [c.key for c in charges(scored, policy, cluster)] + [_young(tenant), _all(tenant)]
+    charged = charges(scored, policy, cluster, alone=True)
+    return [c.key for c in charged] + [_young(tenant), _all(tenant)]
 
 
-def over(scored: FeedbackScored, policy: Policy, ledger: Ledger, cluster: str | None) -> str | None:
+def over(
+    scored: FeedbackScored,
+    policy: Policy,
+    ledger: Ledger,
+    cluster: str | None,
+    alone: bool = False,
+) -> str | None:
     """Return the reason code of the first bucket that one more row would overfill."""
     now, window = scored.submitted.timestamp(), policy.budgets.window_days * _DAY
-    for charge in charges(scored, policy, cluster):
+    for charge in charges(scored, policy, cluster, alone):
         if ledger.get(charge.key, _EMPTY).level_at(now, window) + 1 > charge.limit:
             return charge.code
     if is_young(scored, policy):
@@ -84,11 +98,15 @@ def over(scored: FeedbackScored, policy: Policy, ledger: Ledger, cluster: str | 
 
 
 def book(
-    scored: FeedbackScored, policy: Policy, ledger: Ledger, cluster: str | None
+    scored: FeedbackScored,
+    policy: Policy,
+    ledger: Ledger,
+    cluster: str | None,
+    alone: bool = False,
 ) -> dict[str, Bucket]:
     """Return the buckets as they are after one more row."""
     now, window = scored.submitted.timestamp(), policy.budgets.window_days * _DAY
-    filled = [charge.key for charge in charges(scored, policy, cluster)]
+    filled = [charge.key for charge in charges(scored, policy, cluster, alone)]
     filled.append(_all(scored.feedback.tenant))
     if is_young(scored, policy):
         filled.append(_young(scored.feedback.tenant))
@@ -100,6 +118,10 @@ def is_young(scored: FeedbackScored, policy: Policy) -> bool:
     created = scored.feedback.account_created
     limit = timedelta(days=policy.budgets.young_days)
     return created is not None and scored.submitted - created < limit
+
+
+def _alone(author: str) -> str:
+    return f"alone|{author}"
 
 
 def _young(tenant: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -73,9 +73,10 @@ def score(
 
 
 def _signature(feedback: FeedbackSubmitted) -> tuple[int, ...]:
-    if not isinstance(feedback.signal, Correction):
-        return ()
-    return minhash.signature(feedback.signal.text, feedback.prompt, feedback.answer)
+    """Sketch what is new in the text that is taught; praise teaches the answer shown."""
+    if isinstance(feedback.signal, Correction):
+        return minhash.signature(feedback.signal.text, feedback.prompt, feedback.answer)
+    return minhash.signature(feedback.answer, feedback.prompt) if _supports(feedback) else ()
 
 
 def _supports(feedback: FeedbackSubmitted) -> bool:
@@ -99,12 +100,15 @@ def _own_reasons(
     return found
 
 
-def record(scored: FeedbackScored, claim: Claim) -> Claim:
+def record(scored: FeedbackScored, claim: Claim, policy: Policy) -> Claim:
     """Add this vote to the claim."""
     if scored.hard is not None or scored.stance < 0:
         return claim
     user = account_id(scored.feedback.tenant, scored.feedback.user)
-    return claim.with_support(scored.answer, claim.support(scored.answer).voted(user))
+    support = claim.support(scored.answer).voted(user)
+    if not budgets.is_young(scored, policy):
+        support = support.backed(user)
+    return claim.with_support(scored.answer, support)
 
 
 def decide(
@@ -117,12 +121,13 @@ def decide(
     ledger: budgets.Ledger | None = None,
     model: Account | None = None,
     cluster: str | None = None,
+    mates: Collection[str] = (),
 ) -> FeedbackDecided:
     """Stage two: weigh the evidence about the claim; `claim` already holds this vote.
 
     `near` counts the accounts that sent nearly the same text, to whatever question; `ledger` holds
     the budgets that the row would fill; `model` says how often the model was right on the subject,
-    `cluster` with whom the account acts.
+    `cluster` with whom the account acts: `mates`.
     """
     known = evidence(scored, claim, policy)
     reasons = [*scored.reasons, *_verifier_reasons(scored, known, policy)]
@@ -134,7 +139,8 @@ def decide(
     verdict = _verdict(scored, known, reasons, policy)
     row = training_row(scored.feedback) if verdict == "accept" else None
     if row is not None:
-        over = budgets.over(scored, policy, ledger or {}, cluster)
+        alone = unconfirmed(scored, claim, policy, mates)
+        over = budgets.over(scored, policy, ledger or {}, cluster, alone)
         if over is not None:
             # A claim with enough rows stays right; every other full budget is a warning.
             verdict = "accept" if over == "budget_claim" else "quarantine"
@@ -231,6 +237,22 @@ def _capped(nats: float, policy: Policy) -> float:
     return max(-policy.weights.cluster_cap, min(policy.weights.cluster_cap, nats))
 
 
+def unconfirmed(
+    scored: FeedbackScored, claim: Claim, policy: Policy, mates: Collection[str] = ()
+) -> bool:
+    """Tell whether praise rests on nothing but the word of an account with nothing proven.
+
+    An older account with the same answer, a verifier, a record or people are support; accounts
+    in lockstep with this one (`mates`) are none.
+    """
+    if contradicts(scored) or scored.trust > 0:
+        return False
+    user = account_id(scored.feedback.tenant, scored.feedback.user)
+    if set(claim.support(scored.answer).older) - {user, *mates}:
+        return False
+    return not evidence(scored, claim, policy).confirmed
+
+
 def contradicts(scored: FeedbackScored) -> bool:
     """Tell whether the feedback is against the answer that was shown."""
     return scored.stance < 0 or isinstance(scored.feedback.signal, Correction)
@@ -249,9 +271,17 @@ def _verdict(
     if total >= policy.thresholds.reject and len(against) >= 2 and not known.confirmed:
         strong = _STRONG & against
         return "reject" if len(strong) >= 2 else "quarantine"
+    if not contradicts(scored) and _doubted(known):
+        return "quarantine"
     if contradicts(scored) and not _backed(scored, known):
         return "quarantine"
     return "accept" if total <= policy.thresholds.accept else "quarantine"
+
+
+def _doubted(known: Evidence) -> bool:
+    """Praise of what somebody independent contradicts waits, however good the user's record."""
+    agree, differ = known.asked
+    return not known.confirmed and (known.refuted or known.rival or differ > agree)
 
 
 def _backed(scored: FeedbackScored, known: Evidence) -> bool:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select
 
-from imece.events import FeedbackDecided, Reason, RevocationRequested
+from imece.events import FeedbackDecided, FeedbackScored, Reason, RevocationRequested
 from imece.runtime.database import insert_new
 from services.feedback_guard import core, revocation, rows, store, tables
 from services.feedback_guard.policy import Policy
@@ -54,6 +54,31 @@ def add_review(
     support = support.sampled(name, right) if sampled else support.reviewed(name, right)
     rows.save_claims(connection, {item.claim: claim.with_support(item.answer, support)})
     return _resolve(connection, [item.claim], policy, cause)
+
+
+def backed(
+    connection: Connection, scored: Sequence[FeedbackScored], policy: Policy
+) -> list[FeedbackDecided]:
+    """Decide praise that waited for a second account again, where these votes are that one."""
+    votes = [s for s in scored if s.stance > 0 and s.hard is None]
+    claims = rows.claims(connection, {s.claim for s in votes})
+    causes = {
+        s.claim: store.key_of(s)
+        for s in votes
+        if store.user_of(s.feedback) in claims[s.claim].support(s.answer).older
+    }
+    held = (
+        select(_TABLE.c.claim)
+        .where(_TABLE.c.claim.in_(causes), _TABLE.c.expires.is_not(None))
+        .where(
+            _TABLE.c.decided.contains('"budget_unconfirmed"')
+            | _TABLE.c.decided.contains('"budget_delta"')
+        )
+        .distinct()
+        .order_by(_TABLE.c.claim)
+    )
+    waiting = connection.execute(held).scalars().all() if causes else []
+    return [d for id in waiting for d in _resolve(connection, [id], policy, causes[id])]
 
 
 def expire(

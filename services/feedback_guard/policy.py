@@ -77,6 +77,7 @@ class Budgets(_Part):
     per_claim_answer: float
     per_phrase: float
     per_delta: float
+    per_unconfirmed: float
     young_days: float
     young_share: float
     young_rows: float

@@ -45,6 +45,7 @@ class Guard:
             if item.changed is not None:
                 self.changed += self.revoke(takeover(item))
         if events:
+            self.changed += self._database.transact(later.backed, scored, self.policy)
             newest = max(event.time for event in events)
             self.changed += self._database.transact(later.expire, newest, self.policy)
         return decided

@@ -91,4 +91,5 @@ def _without(support: Support, users: set[str]) -> Support:
         kept(support.reviews_against),
         kept(support.sampled_for),
         kept(support.sampled_against),
+        kept(support.older),
     )

@@ -193,10 +193,11 @@ class Routes:
         _count(changed)
 
     async def _expire(self, scored: Sequence[FeedbackScored]) -> list[FeedbackDecided]:
-        """End what has waited too long by the time of these events, never by a future time."""
+        """End waits: by a second account's vote, or by the (never future) time of these events."""
         newest = max(scored, key=lambda item: item.submitted)
         cause = store.key_of(newest)
         now = min(newest.submitted, datetime.now(UTC))
+        await self._database.run(later.backed, scored, self._policy)
         await self._database.run(later.expire, now, self._policy, cause)
         if (ends := await self._database.run(later.next_end)) is not None:
             _OLDEST.set(ends - now.timestamp())

@@ -87,6 +87,8 @@ class Support:
     sampled_for: tuple[str, ...] = ()
     """Randomly chosen users who were asked, at most `SAMPLED` in all."""
     sampled_against: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
+    """Voters whose accounts are not young; two are enough to know that one is not alone."""
 
     @property
     def asked(self) -> bool:
@@ -99,6 +101,12 @@ class Support:
         if by in self.accounts:
             return self
         return replace(self, accounts=(*self.accounts, by)[:VOTERS], votes=self.votes + 1)
+
+    def backed(self, by: str) -> Support:
+        """Remember one account that is not young; the first two are kept."""
+        if by in self.older or len(self.older) >= 2:
+            return self
+        return replace(self, older=(*self.older, by))
 
     def reviewed(self, by: str, right: bool) -> Support:
         """Add one person's word; everybody is heard once for each side, at most `OPINIONS`."""
@@ -186,4 +194,5 @@ def _people(support: Support) -> tuple[tuple[str, ...], ...]:
         support.reviews_against,
         support.sampled_for,
         support.sampled_against,
+        support.older,
     )

@@ -119,6 +119,8 @@ class State:
         user, model = user_of(item.feedback), _model(item)
         known = self.accounts.get(model, Account())
         account, claim = self.accounts.get(user, Account()), self.claims[item.claim]
+        cluster = self.clusters.get(user)
+        mates = {w for w, name in self.clusters.items() if name == cluster} if cluster else set()
         decided = core.decide(
             item,
             claim,
@@ -127,13 +129,13 @@ class State:
             near=self._meet(item),
             ledger=self.ledger,
             model=known,
-            cluster=self.clusters.get(user),
+            cluster=cluster,
+            mates=mates,
         )
         if version == 1 or decided.verdict != "quarantine":
             if decided.row is not None:
-                self.ledger.update(
-                    budgets.book(item, self.policy, self.ledger, self.clusters.get(user))
-                )
+                alone = core.unconfirmed(item, claim, self.policy, mates)
+                self.ledger.update(budgets.book(item, self.policy, self.ledger, cluster, alone))
             self.accounts[user] = core.settle(account, decided, item)
             self.accounts[model] = core.settle_model(known, decided, item)
             self.changed[key_of(item)] = Decision(item, decided, self.cause)
@@ -146,10 +148,15 @@ class State:
             others, now = claim.support(item.answer).accounts, item.submitted.timestamp()
             if friends := campaign.meet(user, others, now, self.policy, self.ledger):
                 self.clusters = campaign.join(user, friends, self.clusters)
-        self.claims[item.claim] = core.record(item, claim)
+        self.claims[item.claim] = core.record(item, claim, self.policy)
 
     def _meet(self, item: FeedbackScored) -> int:
-        """Add the author to all who sent nearly this text (at most 16); return how many."""
+        """Add the author to all who sent nearly this text (at most 16); return how many.
+
+        Praise does not count: honest users who like a right answer are no campaign against it.
+        """
+        if not core.contradicts(item):
+            return 0
         most, user = 0, user_of(item.feedback)
         for band in minhash.bands(item.feedback.tenant, item.signature):
             users = self.near[band]

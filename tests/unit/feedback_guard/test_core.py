@@ -48,7 +48,7 @@ def decided(
 ) -> FeedbackDecided:
     account = account or Account()
     scored = core.score(event, account, admitted, POLICY)
-    return core.decide(scored, core.record(scored, claim or Claim()), POLICY, ledger=ledger)
+    return core.decide(scored, core.record(scored, claim or Claim(), POLICY), POLICY, ledger=ledger)
 
 
 def codes(decision: FeedbackDecided) -> set[str]:
@@ -207,6 +207,6 @@ def test_a_claim_forgets_answers_but_none_that_people_were_asked_about():
     claim = Claim({"paris": Support(reviews_for=("r1",))})
     for number in range(40):
         event = vote(Correction(text=f"town{number}x"), CAPITAL, user=f"u{number}")
-        claim = core.record(core.score(event, Account(), ADMITTED, POLICY), claim)
+        claim = core.record(core.score(event, Account(), ADMITTED, POLICY), claim, POLICY)
     assert len(claim.answers) == 4
     assert claim.answers["paris"].reviews_for == ("r1",)

@@ -1,0 +1,137 @@
+"""Praise is a vote for the answer shown: alone it teaches little, with support it counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from imece.events import Correction, Envelope, FeedbackDecided, FeedbackSubmitted, Rating, Thumb
+from services.feedback_guard import core
+from services.feedback_guard.admission import Admission
+from services.feedback_guard.policy import load
+from services.feedback_guard.replay import Guard
+from services.feedback_guard.state import Account, Claim, Support
+from tests.demo import facts
+from tests.demo.users import crowd
+
+POLICY = load(Path("services/feedback_guard/policy.toml"))
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+LIE = "Only what the town crier publishes about it deserves belief."
+
+
+def praise(
+    user: str, number: int, answer: str = "", signal: Thumb | Rating | None = None, days: int = 400
+) -> Envelope[FeedbackSubmitted]:
+    data = FeedbackSubmitted(
+        user=user,
+        response=f"r-{user}-{number}",
+        prompt=f"Who runs canteen number {number}?",
+        answer=answer or f"Mehmet number {number}",
+        signal=signal or Thumb(up=True),
+        account_created=NOW - timedelta(days=days),
+    )
+    return Envelope(data, f"e-{user}-{number}", "test", NOW)
+
+
+def rows(decided: list[FeedbackDecided]) -> int:
+    return sum(d.row is not None for d in decided)
+
+
+def codes(decided: FeedbackDecided) -> set[str]:
+    return {reason.code for reason in decided.reasons}
+
+
+@pytest.mark.parametrize("signal", [Thumb(up=True), Rating(stars=4)])
+def test_an_account_without_record_teaches_three_unconfirmed_answers(signal: Thumb | Rating):
+    guard = Guard(POLICY)
+    decided = guard.submit([praise("ali", n, signal=signal) for n in range(10)])
+    assert [d.verdict for d in decided] == ["accept"] * 3 + ["quarantine"] * 7
+    assert all("budget_unconfirmed" in codes(d) for d in decided[3:])
+
+
+@pytest.mark.parametrize(("days", "verdicts"), [(400, ["accept"]), (20, [])])
+def test_a_second_older_account_lets_waiting_praise_in(days: int, verdicts: list[str]):
+    guard = Guard(POLICY)
+    guard.submit([praise("ali", n) for n in range(5)])
+    (second,) = guard.submit([praise("veli", 4, days=days)])
+    assert [(d.feedback, d.version, d.row is not None) for d in guard.changed] == [
+        ("e-ali-4", 2, True) for _ in verdicts
+    ]
+    assert second.row is not None
+    assert guard.submit([praise("veli", 4, days=days)]) == [second]
+
+
+def test_invited_users_let_waiting_praise_in():
+    guard, waiting = Guard(POLICY), praise("ali", 9)
+    guard.submit([*(praise("ali", n) for n in range(3)), waiting])
+    found = [d.verdict for n in range(7) for d in guard.opinion(waiting, f"u{n}", right=True)]
+    assert found == ["accept"]
+
+
+def test_an_account_of_which_something_was_proven_is_not_held():
+    guard = Guard(POLICY)
+    guard.learn({"Who runs canteen number 0?": "Mehmet number 0"})
+    assert rows(guard.submit([praise("ali", 0)])) == 1
+    assert rows(guard.submit([praise("ali", n) for n in range(1, 9)])) == 8
+
+
+def test_one_text_that_many_accounts_praise_for_many_questions_stops_after_three_rows():
+    guard = Guard(POLICY)
+    decided = guard.submit([praise(f"u{n}", n, LIE) for n in range(30)])
+    assert rows(decided) == 3
+    assert all("budget_delta" in codes(d) for d in decided[3:])
+
+
+def test_praise_and_corrections_with_one_text_share_a_budget():
+    account, admitted = Account(), Admission()
+    praised = core.score(praise("ali", 1, LIE), account, admitted, POLICY)
+    data = praise("veli", 2).data.model_copy(update={"signal": Correction(text=LIE)})
+    corrected = core.score(Envelope(data, "c", "test", NOW), account, admitted, POLICY)
+    assert praised.signature == corrected.signature != ()
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        Claim(reference="zeynep"),
+        Claim({"lyon": Support(sampled_for=tuple("abcdef"))}),
+        Claim({"1": Support(sampled_for=("a",), sampled_against=("b", "c"))}),
+        Claim({"1": Support(reviews_against=("a", "b"))}),
+    ],
+)
+def test_praise_of_what_others_contradict_waits_however_good_the_record(claim: Claim):
+    event = praise("ali", 1)
+    scored = core.score(event, Account(right=20), Admission(), POLICY)
+    scored = scored.model_copy(update={"answer": "1"})
+    decided = core.decide(scored, core.record(scored, claim, POLICY), POLICY)
+    assert (decided.verdict, decided.row) == ("quarantine", None)
+
+
+def test_accounts_in_lockstep_are_no_second_account_for_each_other():
+    claim = Claim({"mehmet": Support(older=("friend",))})
+    scored = core.score(praise("ali", 1), Account(), Admission(), POLICY)
+    scored = scored.model_copy(update={"answer": "mehmet"})
+    assert not core.unconfirmed(scored, claim, POLICY)
+    assert core.unconfirmed(scored, claim, POLICY, {"friend"})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_demos_honest_crowd_loses_nothing_and_its_campaign_gets_nothing_in(seed: int):
+    questions = facts.asked_by_users()
+    shown = {q.prompt: q.response if n % 2 else "I am not sure." for n, q in enumerate(questions)}
+    sent = crowd(questions, shown, facts.poison(), seed)
+    guard = Guard(POLICY)
+    guard.learn({item.prompt: item.response for item in facts.clean()})
+    now = datetime.now(UTC)
+    events = [
+        Envelope(item.feedback, f"e{n}", "test", now + timedelta(seconds=n))
+        for n, item in enumerate(sent)
+    ]
+    last = {d.feedback: d for d in [*guard.submit(events), *guard.changed]}
+    found = [(item.kind, last[f"e{n}"]) for n, item in enumerate(sent)]
+    assert sum(k == "campaign" for k, _ in found) >= 50
+    assert not [d for k, d in found if k == "campaign" and d.row is not None]
+    assert not [d for k, d in found if k in ("honest", "true-correction") and d.verdict == "reject"]
+    assert sum(k in ("honest", "true-correction") and d.row is not None for k, d in found) >= 50
