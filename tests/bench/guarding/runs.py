@@ -37,6 +37,7 @@ ABLATIONS: Mapping[str, Mapping[str, float]] = {
         "budgets.per_claim_answer": _NEVER,
         "budgets.per_phrase": _NEVER,
         "budgets.per_delta": _NEVER,
+        "budgets.per_unconfirmed": _NEVER,
     },
 }
 WITHOUT = (*ABLATIONS, "people", "references")
