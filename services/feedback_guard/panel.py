@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
 from imece import tokens
@@ -12,6 +12,7 @@ from imece.events import Envelope, FeedbackScored, FeedbackSubmitted, OpinionReq
 from imece.events.judgements import Invitation
 from services.feedback_guard.evidence import taught
 from services.feedback_guard.policy import Policy
+from services.feedback_guard.state import account_id
 
 _SEATS = 512
 
@@ -39,13 +40,19 @@ def request(
     users: Iterable[str],
     keys: Mapping[str, bytes],
     policy: Policy,
+    *,
+    voters: Collection[str] = (),
 ) -> OpinionRequested | None:
-    """Return the question for randomly chosen users, never the author; None without a full panel.
+    """Return the question for randomly chosen users, none of whom voted; None without enough.
+
+    `voters` are the accounts that voted on the claim: they have been heard.
 
     The choice is a hash under the first token key, so that it can be repeated but not foreseen.
     """
     secret = next(iter(keys.values()), b"")
-    others = {user for user in users if user != scored.feedback.user}
+    tenant = scored.feedback.tenant
+    heard = {*voters, account_id(tenant, scored.feedback.user)}
+    others = {user for user in users if account_id(tenant, user) not in heard}
     chosen = sorted(others, key=lambda user: _draw(secret, item, user))
     chosen = chosen[: policy.thresholds.sampled_people]
     if len(chosen) < policy.thresholds.sampled_people:
@@ -60,7 +67,7 @@ def request(
         prompt=scored.feedback.prompt,
         answer=taught(scored.feedback),
         invited=invited,
-        tenant=scored.feedback.tenant,
+        tenant=tenant,
     )
 
 

@@ -208,11 +208,12 @@ class Routes:
     ) -> list[Envelope[OpinionRequested]]:
         """Ask randomly chosen users about each answer in doubt, once."""
         users = await self._database.run(store.active, {s.feedback.tenant for s in waiting})
+        heard = await self._database.run(store.heard, {s.claim for s in waiting})
         asked = []
         for scored in waiting:
             item = f"feedback:{store.key_of(scored)}"
-            active = users[scored.feedback.tenant]
-            request = panel.request(item, scored, active, self._keys, self._policy)
+            active, voters = users[scored.feedback.tenant], heard[scored.claim]
+            request = panel.request(item, scored, active, self._keys, self._policy, voters=voters)
             if request is not None:
                 id = derived_id(SOURCE, "opinion", scored.claim, scored.answer)
                 asked.append(new(request, SOURCE, id))

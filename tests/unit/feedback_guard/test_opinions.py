@@ -130,6 +130,14 @@ async def test_invited_users_decide_and_others_are_not_heard(world: World):
     assert (decided.verdict, decided.version) == ("accept", 2)
 
 
+async def test_who_voted_on_the_claim_is_not_invited(world: World):
+    others = [vote(f"u{n}", Thumb(up=True), f"What is {n} + 1?") for n in range(7)]
+    voters = [vote(f"v{n}", Thumb(up=True)) for n in range(5)]
+    await world.send(*others, *voters, vote("ayşe", Correction(text="Zeynep Hanım")))
+    (request,) = [r for r in world.of(OpinionRequested) if "Zeynep" in r.answer]
+    assert {i.user for i in request.invited} == {f"u{n}" for n in range(7)}
+
+
 async def test_without_enough_active_users_nobody_is_asked(world: World):
     await world.send(vote("ayşe", Correction(text="Zeynep Hanım")))
     assert world.of(OpinionRequested) == []

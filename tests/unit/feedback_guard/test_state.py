@@ -28,7 +28,9 @@ def fullest() -> Claim:
         answer = f"uzunca bir yanıt, ığüşöç içeren {number}"
         support = claim.support(answer)
         for voter in range(40):
-            support = support.voted(account_id("t", f"u{voter}"))
+            support = support.voted(account_id("t", f"u{voter}")).backed(
+                account_id("t", f"o{voter}")
+            )
             for right in (True, False):
                 support = support.reviewed(account_id("t", f"r{voter}"), right)
                 support = support.sampled(account_id("t", f"s{voter}"), right)
