@@ -83,6 +83,12 @@ class Budgets(_Part):
     young_rows: float
 
 
+class Audit(_Part):
+    """How many of the accepted rows people check."""
+
+    share: float = 0.01
+
+
 class Policy(_Part):
     """All of it."""
 
@@ -93,6 +99,7 @@ class Policy(_Part):
     thresholds: Thresholds
     campaign: Campaign
     budgets: Budgets
+    audit: Audit = Audit()
     facts: dict[str, str] = {}
     """Questions that the operator has answered, such as house rules; they outrank all records."""
 

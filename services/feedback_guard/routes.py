@@ -34,7 +34,8 @@ from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.datasets import read
 from imece.runtime.delivery import Rejected, Subscription, batch, each
-from services.feedback_guard import budgets, claims, core, later, panel, revocation, store
+from services.feedback_guard import audit, budgets, claims, core, later, panel, revocation, store
+from services.feedback_guard.evidence import taught
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.revocation import takeover
 
@@ -45,6 +46,9 @@ _SECONDS = Histogram("imece_feedback_decision_seconds", "From the event's time t
 _AGAINST = Counter("imece_feedback_contradictions", "Feedback against the answer", ["young"])
 _OLDEST = Gauge("imece_feedback_quarantine_left_seconds", "Until the oldest wait ends")
 _UNINVITED = Counter("imece_feedback_uninvited", "Opinions without invitation", ["reason"])
+_AUDITED = Gauge("imece_feedback_audited", "Accepted rows that people checked in 30 days")
+_POISON = Gauge("imece_feedback_poison_rate", "Share of them that was wrong")
+_POISON_UPPER = Gauge("imece_feedback_poison_rate_upper", "The most that it may be, 95 % sure")
 _REASONS = Counter("imece_feedback_reason", "Reasons of decisions", ["verdict", "reason"])
 
 
@@ -110,6 +114,11 @@ class Routes:
     async def on_scored(self, events: Sequence[Envelope[FeedbackScored]]) -> None:
         scored = [event.data for event in events]
         decided = await self._database.run(store.decide_all, scored, self._policy)
+        checks = [
+            _audit(item)
+            for item, decision in zip(scored, decided, strict=True)
+            if audit.drawn(store.key_of(item), decision, self._policy)
+        ]
         reviews = [
             _review(item)
             for item, decision in zip(scored, decided, strict=True)
@@ -122,7 +131,7 @@ class Routes:
         ]
         opinions = await self._opinions(waiting)
         ended = await self._expire(scored)
-        await self._publish(*map(_announcement, [*decided, *ended]), *reviews, *opinions)
+        await self._publish(*map(_announcement, [*decided, *ended]), *reviews, *checks, *opinions)
         _count([*decided, *ended])
         now = datetime.now(UTC)
         for item in scored:
@@ -149,13 +158,14 @@ class Routes:
         answer = event.data
         if answer.choice is None or not answer.item.startswith("feedback:"):
             return
+        key, right = answer.item.removeprefix("feedback:"), answer.choice == 0
+        found = await self._database.run(audit.book, key, right, event.time, self._policy)
+        if found is not None:
+            _AUDITED.set(found.checked)
+            _POISON.set(found.rate)
+            _POISON_UPPER.set(found.upper)
         decided = await self._database.run(
-            later.add_review,
-            answer.item.removeprefix("feedback:"),
-            answer.reviewer,
-            answer.choice == 0,
-            self._policy,
-            cause=_cause(event),
+            later.add_review, key, answer.reviewer, right, self._policy, cause=_cause(event)
         )
         await self._publish(*map(_announcement, decided))
         _count(decided)
@@ -242,16 +252,25 @@ def _announcement(decided: FeedbackDecided) -> Envelope[FeedbackDecided]:
 
 
 def _review(scored: FeedbackScored) -> Envelope[ReviewRequested]:
-    """Ask people once whether an answer is right (option 0) or wrong (option 1)."""
-    key = store.feedback_key(scored.feedback_source, scored.feedback_id)
-    text = scored.feedback.signal.text if isinstance(scored.feedback.signal, Correction) else ""
-    request = ReviewRequested(
-        item=f"feedback:{key}",
+    """Ask people once about an answer that waits, whoever gave it."""
+    id = derived_id(SOURCE, "review", scored.claim, scored.answer)
+    return new(_question(scored), SOURCE, id)
+
+
+def _audit(scored: FeedbackScored) -> Envelope[ReviewRequested]:
+    """Ask people about an answer that was accepted."""
+    return new(_question(scored), SOURCE, derived_id(SOURCE, "audit", store.key_of(scored)))
+
+
+def _question(scored: FeedbackScored) -> ReviewRequested:
+    """Return the question whether an answer is right (option 0) or wrong (option 1)."""
+    text = taught(scored.feedback)
+    return ReviewRequested(
+        item=f"feedback:{store.key_of(scored)}",
         origin="feedback",
         prompt=scored.feedback.prompt,
         options=(f"right: {text}", f"wrong: {text}"),
     )
-    return new(request, SOURCE, derived_id(SOURCE, "review", scored.claim, scored.answer))
 
 
 def _count(decided: Sequence[FeedbackDecided]) -> None:

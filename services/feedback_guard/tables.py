@@ -57,6 +57,13 @@ REFERENCE = Table(
     Column("claim", String(24), primary_key=True),
     Column("answer", Text, nullable=False),
 )
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("feedback", Text, primary_key=True),
+    Column("wrong", Integer, nullable=False),
+    Column("at", Float, nullable=False, index=True),
+)
 NEAR = Table(
     "near",
     METADATA,
