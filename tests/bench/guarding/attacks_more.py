@@ -149,8 +149,9 @@ def _teach(c: Campaign, person: Person, seen: Shown, prompt: str, text: str, how
     return c.poison(person, seen, signal, moment(c.dice), prompt=prompt, answer=text)
 
 
-HELD_OUT = frozenset({"a3.adaptive", "a5", "a5.adaptive", "a9.adaptive", "a11", "a11.adaptive"})
-"""Never looked at when thresholds were set."""
+HELD_OUT = frozenset({"a3.adaptive", "a5", "a5.adaptive", "a9.adaptive", "a11.adaptive"})
+"""Nothing of the guard was set by them. The plain a11 was one of them until the guard learned from it
+to see dictated answers of one word; before that 8 % of it came through."""
 NAMES = tuple(f"a{n}" for n in range(1, 15))
 _PLAIN: dict[str, Attack] = {
     "a1": attacks.a1_lone_liar,

@@ -140,7 +140,7 @@ def special(bench: Bench, runs: Mapping[str, Sequence[Drive]]) -> list[Row]:
             "share",
             "<= 0.02",
             0.02,
-            "held out; both forms",
+            "both forms, the adaptive one held out",
         ),
         Row("guard.takeover_rows", worst, "rows, most of one account", "<= 20", worst <= 20),
         Row("guard.drip_rows", slow, "rows, most of one account", "<= 20", slow <= 20),
