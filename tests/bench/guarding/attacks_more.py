@@ -150,8 +150,8 @@ def _teach(c: Campaign, person: Person, seen: Shown, prompt: str, text: str, how
 
 
 HELD_OUT = frozenset({"a3.adaptive", "a5", "a5.adaptive", "a9.adaptive", "a11.adaptive"})
-"""Nothing of the guard was set by them. The plain a11 was one of them until the guard learned from it
-to see dictated answers of one word; before that 8 % of it came through."""
+"""Nothing of the guard was set by them. The plain a11 was one of them until the guard learned from
+it to see dictated answers of one word; before that 8 % of it came through."""
 NAMES = tuple(f"a{n}" for n in range(1, 15))
 _PLAIN: dict[str, Attack] = {
     "a1": attacks.a1_lone_liar,
