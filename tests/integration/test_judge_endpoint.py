@@ -33,6 +33,7 @@ from services.llm_judge.purse import StoredPurse
 from services.llm_judge.routes import Judging
 from services.llm_judge.settings import JudgeSettings
 from tests.integration.conftest import CACHE
+from tests.processes import command
 
 Answer = Callable[[int, dict[str, Any]], Any]
 
@@ -382,15 +383,7 @@ async def test_a_local_judge_that_cannot_load_says_why(tmp_path: Path) -> None:
 
 
 def _children(module: str) -> list[psutil.Process]:
-    return [p for p in psutil.Process().children(recursive=True) if module in _command(p)]
-
-
-def _command(process: psutil.Process) -> list[str]:
-    """Return its command line; none when it has ended, reaped by now or not."""
-    try:
-        return process.cmdline()
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return []
+    return [p for p in psutil.Process().children(recursive=True) if module in command(p)]
 
 
 async def test_a_second_identical_run_makes_no_call(tmp_path: Path) -> None:

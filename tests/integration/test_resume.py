@@ -17,6 +17,7 @@ from imece.runtime.jobs import Job, JobRequest, Jobs, store
 from tests.integration.job_runner import make_database, make_jobs
 from tests.integration.test_jobs import CAUSE
 from tests.integration.test_recipe import tiny  # noqa: F401 - a fixture
+from tests.processes import command
 from tests.training import WORDS, publish
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
@@ -79,7 +80,7 @@ class Place:
     def _child(self, name: str) -> psutil.Process | None:
         attempts = str(self.home / "jobs" / name)
         found = psutil.Process().children()
-        return next((p for p in found if attempts in " ".join(p.cmdline())), None)
+        return next((p for p in found if attempts in " ".join(command(p))), None)
 
 
 async def test_the_losses_of_a_job_killed_three_times_equal_those_of_an_unbroken_run(

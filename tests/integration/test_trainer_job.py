@@ -65,11 +65,11 @@ class World:
 
         With `until` the service is stopped as soon as that holds, as by SIGTERM.
         """
-        (database,), (work,) = self.service.resources, self.service.background
+        (database,) = self.service.resources
         stop = asyncio.Event()
         async with database:
             await self.service.subscriptions[0].handle([request])
-            running = asyncio.ensure_future(work(stop))
+            running = asyncio.gather(*(work(stop) for work in self.service.background))
             try:
                 while not until() and not self.over.is_set():
                     with suppress(TimeoutError):
