@@ -14,7 +14,11 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    KafkaError,
+    MessageSizeTooLargeError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.structs import ConsumerRecord
 
 from imece.errors import ContractError, UnavailableError
@@ -90,6 +94,8 @@ class Producer:
                 for topic, key, value, headers in records
             ]
             await asyncio.gather(*futures)
+        except MessageSizeTooLargeError as error:
+            raise ContractError("too_large", f"the broker takes no such record: {error}") from error
         except (KafkaError, OSError) as error:
             await self._drop(producer)
             raise UnavailableError(

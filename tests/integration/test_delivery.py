@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from imece.client import Client, Producer
-from imece.events import DatasetPublished, Instruction, RecordRejected, RecordSubmitted
+from imece.errors import ContractError
+from imece.events import DatasetPublished, Instruction, RecordRejected, RecordSubmitted, new
 from imece.runtime.topics import reconcile
 
 pytestmark = pytest.mark.kafka
@@ -175,3 +176,15 @@ def test_an_unreachable_kafka_is_named_by_readiness(tmp_path):
             time.sleep(0.2)
     finally:
         assert service.end() == 0
+
+
+async def test_a_record_of_10_mib_is_refused_and_the_next_one_goes_through(kafka):
+    await reconcile(kafka)
+    producer = Producer(kafka)
+    try:
+        with pytest.raises(ContractError) as refused:
+            await producer.raw([(TOPIC, b"big", b"x" * (10 << 20), [])])
+        assert refused.value.reason == "too_large"
+        await producer.send(new(_record("after-the-big-one", 1), "test"))
+    finally:
+        await producer.stop()
