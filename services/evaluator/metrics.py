@@ -22,15 +22,15 @@ from services.evaluator.scores.words import TOKENS
 from services.evaluator.statistics.intervals import cluster_index, clustered_mean, wilson
 from services.evaluator.statistics.paired import resample
 
-ACCURACY = "accuracy|answer:contains/1|decoding:greedy|ci:wilson95"
-EXACT = "exact_match|fold:nfkc|decoding:greedy|ci:wilson95"
-STRICT = "accuracy|answer:final/1|decoding:greedy|ci:wilson95"
-LIKELIEST = "accuracy|scoring:likelihood|norm:none|ci:wilson95"
-LIKELIEST_BYTE = "accuracy|scoring:likelihood|norm:bytes|ci:wilson95"
+ACCURACY = "accuracy|answer:contains/1|decoding:greedy|ci:wilson-bcd95"
+EXACT = "exact_match|fold:nfkc|decoding:greedy|ci:wilson-bcd95"
+STRICT = "accuracy|answer:final/1|decoding:greedy|ci:wilson-bcd95"
+LIKELIEST = "accuracy|scoring:likelihood|norm:none|ci:wilson-bcd95"
+LIKELIEST_BYTE = "accuracy|scoring:likelihood|norm:bytes|ci:wilson-bcd95"
 ECE = "ece|scoring:likelihood|bins:15|ci:bootstrap1000"
 BITS = "bits_per_byte|scoring:likelihood|ci:cluster-bootstrap1000"
 MACRO_F1 = "macro_f1|labels:suite|unparsed:wrong|decoding:greedy|ci:bootstrap1000"
-UNPARSED = "unparsed|labels:suite|decoding:greedy|ci:wilson95"
+UNPARSED = "unparsed|labels:suite|decoding:greedy|ci:wilson-bcd95"
 _RESAMPLES = 1000
 _OF_CORPUS: tuple[translation.Kind, ...] = ("bleu", "chrf", "ter")
 _Test = Callable[[Item], bool]
@@ -86,10 +86,10 @@ def _group(name: str, items: list[Item]) -> Iterator[Metric]:
 
 def _lost(name: str, items: Sequence[Item]) -> Iterator[Metric]:
     for reason in account(items).unscored:
-        yield _share(name, f"unscored|reason:{reason}|ci:wilson95", items, _because(reason))
+        yield _share(name, f"unscored|reason:{reason}|ci:wilson-bcd95", items, _because(reason))
     asked = [item for item in items if item.metrics and item.graded]
     if any(len(item.answer) > LONGEST for item in asked):
-        signature = f"unscored_text|reason:{TOO_LONG}:{LONGEST}|ci:wilson95"
+        signature = f"unscored_text|reason:{TOO_LONG}:{LONGEST}|ci:wilson-bcd95"
         yield _share(name, signature, asked, lambda item: len(item.answer) > LONGEST)
 
 
@@ -104,7 +104,7 @@ def _share(slice: str, name: str, items: Sequence[Item], holds: _Test) -> Metric
     if len(set(names)) < n:
         # Wilson takes items to be independent; those of one passage or conversation are not.
         low, high = clustered_mean([float(holds(item)) for item in items], names).interval()
-        name = name.replace("ci:wilson95", "ci:cluster-t95")
+        name = name.replace("ci:wilson-bcd95", "ci:cluster-t95")
     return _metric(slice, name, right / n, n, (max(0.0, low), min(1.0, high)))
 
 

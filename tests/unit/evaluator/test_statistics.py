@@ -13,9 +13,18 @@ from services.evaluator.statistics.predictions import Stratum
 
 
 def test_the_wilson_interval_has_its_published_value() -> None:
-    low, high = intervals.wilson(8, 10)
-    assert [low, high] == pytest.approx([0.4902, 0.9433], abs=1e-4)
+    assert intervals.wilson(7, 10) == pytest.approx((0.3968, 0.8922), abs=1e-4)
     assert intervals.wilson(0, 0) == (0.0, 1.0)
+    assert intervals.wilson(0, 20)[0] == 0
+    assert intervals.wilson(20, 20)[1] == 1
+
+
+def test_near_the_edge_the_wilson_interval_ends_at_the_poisson_bound() -> None:
+    # 0.0513, 0.3554 and 0.8177 events are seen once, twice, thrice or more in 5 % of all cases
+    for hits, rate in ((1, 0.05129), (2, 0.35536), (3, 0.81769)):
+        assert intervals.wilson(hits, 100)[0] == pytest.approx(rate / 100, abs=1e-6)
+        assert intervals.wilson(100 - hits, 100)[1] == pytest.approx(1 - rate / 100, abs=1e-6)
+    assert intervals.wilson(3, 50)[0] > 0.82 / 50
 
 
 @settings(deadline=None)

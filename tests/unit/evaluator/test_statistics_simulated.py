@@ -66,7 +66,7 @@ def test_looking_after_every_pair_raises_no_false_alarm_and_finds_a_better_model
     assert stopped(0.75, 150, 100) >= 0.9
 
 
-@pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95, 0.99])
 @pytest.mark.parametrize("n", [30, 100, 1000])
 def test_wilson_covers_near_its_level(n: int, share: float) -> None:
     right = np.random.default_rng(5).binomial(n, share, size=2000)
