@@ -10,6 +10,11 @@ ImeceError
 
 from __future__ import annotations
 
+import errno
+
+# Also what a quota or a limit on the size of files says.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class ImeceError(Exception):
     """Base of all errors that imece raises on purpose."""
@@ -45,3 +50,13 @@ class JobError(ImeceError):
         super().__init__(message)
         self.reason = reason
         self.retry = retry
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Tell whether an error means that the disk has no room, or may not take more from us.
+
+    Libraries written in Rust say so in their words alone.
+    """
+    if getattr(error, "errno", None) in _FULL:
+        return True
+    return any(f"os error {number})" in str(error) for number in _FULL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import sys
 import time
 from functools import partial
@@ -68,6 +69,14 @@ def _disk_full(job: ChildJob) -> None:
     raise OSError(errno.ENOSPC, "No space left on device", "checkpoints/x")
 
 
+def _fill(job: ChildJob) -> None:
+    """Write a checkpoint that fits and one that the file system refuses."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    if job.checkpoints.newest() is None:
+        job.checkpoints.save(1, partial(_write, json.dumps(1)))
+    job.checkpoints.save(2, partial(_write, json.dumps("x" * 10_000)))
+
+
 def _small_memory(job: ChildJob) -> None:
     """Run out of memory until a batch is cut into four."""
     if job.split < 4:
@@ -90,6 +99,7 @@ MODES = {
     "crash": _crash,
     "disk-full": _disk_full,
     "bad-result": _bad_result,
+    "fill": _fill,
     "small-memory": _small_memory,
     "hang": _hang,
 }

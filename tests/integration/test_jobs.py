@@ -23,7 +23,7 @@ from imece.errors import UnavailableError
 from imece.events import JobCancelRequested, TrainingRequested, derived_id, new
 from imece.events.records import DatasetRef
 from imece.runtime.database import Database
-from imece.runtime.jobs import Job, JobRequest, Jobs, store
+from imece.runtime.jobs import Job, JobRequest, Jobs, oom, store
 from tests.integration.job_runner import ROOT, Recorder, make_database, make_jobs
 
 CAUSE = new(
@@ -184,6 +184,20 @@ async def test_a_full_disk_is_named_and_tried_again_later(bench: Bench) -> None:
     assert (job.failure.reason, job.token) == ("disk_full", 2)
 
 
+async def test_a_disk_that_fills_up_while_a_checkpoint_is_written_spares_the_one_before(
+    bench: Bench,
+) -> None:
+    jobs = bench.jobs(max_attempts=2)
+    await bench.submit(jobs, "j", mode="fill")
+    async with running(jobs):
+        job = await bench.over("j")
+    assert job.failure is not None
+    assert (job.failure.reason, job.token) == ("disk_full", 2)
+    assert "no space left" in job.failure.message
+    left = {path.name for path in (bench.folder / "jobs" / "j").glob("*/checkpoints/*")}
+    assert left == {"step-00000001"}
+
+
 async def test_a_failure_that_may_pass_is_retried_until_it_does(bench: Bench) -> None:
     jobs = bench.jobs()
     await bench.submit(jobs, "j", mode="flaky")
@@ -318,6 +332,24 @@ async def test_a_job_out_of_memory_is_tried_again_with_smaller_parts(bench: Benc
     async with running(jobs):
         job = await bench.over("j")
     assert (job.state, job.token, job.request["split"]) == ("succeeded", 3, 4)
+
+
+async def test_a_child_that_the_kernel_killed_for_memory_is_tried_again_with_smaller_parts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = iter([oom.Seen("/sys/fs/cgroup/memory.events", n, "512 MiB") for n in (0, 1)])
+    monkeypatch.setattr(oom, "read", lambda: next(readings, None))
+    jobs = bench.jobs()
+    await bench.submit(jobs, "j", steps=20)
+    async with running(jobs):
+        await bench.until(lambda: len(bench.steps()) >= 7)
+        os.kill(bench.steps()[0][2], signal.SIGKILL)
+        waiting = await bench.state("j", "retry-wait")
+        job = await bench.over("j")
+    assert waiting.failure is not None
+    assert waiting.failure.reason == "oom_killed"
+    assert "memory.events (limit 512 MiB)" in waiting.failure.message
+    assert (job.state, job.token, job.request["split"]) == ("succeeded", 2, 2)
 
 
 async def test_a_child_without_a_sign_of_life_is_killed_and_tried_again(bench: Bench) -> None:

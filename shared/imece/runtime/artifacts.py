@@ -15,7 +15,13 @@ from typing import Any
 import obstore
 from obstore.store import LocalStore, from_url
 
-from imece.errors import ConfigError, JobError, RejectedError, UnavailableError
+from imece.errors import (
+    ConfigError,
+    JobError,
+    RejectedError,
+    UnavailableError,
+    disk_is_full,
+)
 
 MANIFEST = "manifest.json"
 
@@ -125,6 +131,6 @@ def canonical_json(value: object) -> bytes:
 
 
 def _full_or_unavailable(root: str, error: BaseException) -> Exception:
-    if "No space left" in str(error) or getattr(error, "errno", None) == 28:
+    if disk_is_full(error):
         return JobError("disk_full", f"no space left in the artifact store {root}", retry=True)
     return UnavailableError(f"artifact store {root}: {error}")

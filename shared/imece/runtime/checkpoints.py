@@ -6,7 +6,6 @@ one of another run. `save` and `newest` keep numpy arrays in them, as safetensor
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from imece.errors import JobError
+from imece.errors import JobError, disk_is_full
 
 Arrays = dict[str, NDArray[Any]]
 _MANIFEST, _TENSORS, _STATE = "manifest.json", "tensors.safetensors", "state.json"
@@ -141,9 +140,7 @@ def disk_full_is_named(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # safetensors reports I/O failures as its own error, with the number only in the text.
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        if full or f"os error {errno.ENOSPC}" in str(error):
+        if disk_is_full(error):
             raise JobError(
                 "disk_full", f"no space left for {folder}: free some and try again", retry=True
             ) from error

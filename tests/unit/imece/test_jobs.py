@@ -51,6 +51,22 @@ def test_exit_codes_and_signals_have_names(tmp_path: Path) -> None:
     assert reason(tmp_path, 1) == ("crashed", False)
 
 
+def test_a_kill_for_want_of_memory_has_a_name_of_its_own_and_the_last_line(tmp_path: Path) -> None:
+    log(tmp_path, "step 7 of 9\n")
+    outcome = decide(tmp_path, 1, -signal.SIGKILL, "memory.events counts oom_kill 0 -> 1")
+    assert isinstance(outcome, Failed)
+    assert (outcome.failure.reason, outcome.retry) == ("oom_killed", True)
+    assert "oom_kill 0 -> 1; last log line: step 7 of 9" in outcome.failure.message
+    # A helper was killed and the child gave up without a name; one that has a name keeps it.
+    helper = decide(tmp_path, 1, 1, "memory.events counts oom_kill 0 -> 1")
+    assert isinstance(helper, Failed)
+    assert helper.failure.reason == "oom_killed"
+    files.write_json(tmp_path / files.FAILURE, {"reason": "a", "message": "b", "retry": False})
+    named_one = decide(tmp_path, 1, 1, "memory.events counts oom_kill 0 -> 1")
+    assert isinstance(named_one, Failed)
+    assert named_one.failure.reason == "a"
+
+
 def test_the_log_tells_what_the_child_could_not(tmp_path: Path) -> None:
     log(tmp_path, "Traceback (most recent call last):\nModuleNotFoundError: No module named 'x'\n")
     assert reason(tmp_path, 1) == ("import_failed", False)
@@ -90,6 +106,8 @@ def test_errors_have_reasons_and_say_whether_to_try_again() -> None:
     assert named(JobError("no_rows", "none", retry=True)) == ("no_rows", True)
     assert named(RejectedError("artifact_missing", "gone")) == ("artifact_missing", False)
     assert named(OSError(errno.ENOSPC, "full")) == ("disk_full", True)
+    assert named(OSError(errno.EFBIG, "too large")) == ("disk_full", True)
+    assert named(Exception("I/O error (os error 28)")) == ("disk_full", True)
     assert named(ConfigError("wrong")) == ("bad_config", False)
     assert named(UnavailableError("down")) == ("unavailable", True)
     assert named(MemoryError()) == ("out_of_memory", True)

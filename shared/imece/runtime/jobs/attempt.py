@@ -14,7 +14,7 @@ import structlog
 from imece.errors import ImeceError, UnavailableError
 from imece.events import Progress, encode
 from imece.runtime.database import Database
-from imece.runtime.jobs import process, store
+from imece.runtime.jobs import oom, process, store
 from imece.runtime.jobs.announce import Announcer
 from imece.runtime.jobs.model import Failed, Job, Outcome, RetryPolicy, Succeeded
 from imece.runtime.jobs.outcome import decide, failed
@@ -63,9 +63,11 @@ class Attempt:
         self._changed, self._stop = changed, stop
         self._began = self._counted = self._renewed = time.monotonic()
         self._progressed = 0.0
+        self._kills: oom.Seen | None = None
 
     async def run(self, folder: Path, module: str, env: Mapping[str, str]) -> Job | None:
         """Run the child to its end and write the outcome; None when the lease was lost."""
+        self._kills = await asyncio.to_thread(oom.read)
         child = await asyncio.to_thread(process.start, self.job, folder, module, env)
         if isinstance(child, Failed):
             return await self._finish(child)
@@ -158,7 +160,8 @@ class Attempt:
             return failed("stalled", message, retry=True)
         if why == "released" and code != 0:
             return "released"
-        decided = await asyncio.to_thread(decide, child.folder, self.job.token, code or 0)
+        starved = oom.evidence(self._kills, await asyncio.to_thread(oom.read))
+        decided = await asyncio.to_thread(decide, child.folder, self.job.token, code or 0, starved)
         return self._checked(decided)
 
     def _checked(self, outcome: Outcome) -> Outcome:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imece.errors import ConfigError, JobError, RejectedError, UnavailableError
+from imece.errors import ConfigError, JobError, RejectedError, UnavailableError, disk_is_full
 from imece.events import Progress
 from imece.runtime.checkpoints import Checkpoints
 from imece.runtime.jobs import files
@@ -128,7 +127,7 @@ def named(error: Exception) -> tuple[str, bool]:
         return error.reason, error.retry
     if isinstance(error, RejectedError):
         return error.reason, False
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if disk_is_full(error):
         return "disk_full", True
     if _wants_memory(error):
         return "out_of_memory", True

@@ -17,7 +17,8 @@ def why(job: Job, ahead: int, now: float) -> str:
         left = job.next_attempt_at - now
         when = f"may start in {left:.0f} s" if left > 0 else "waits for a free runner"
         reason = job.failure.reason if job.failure else "a failure"
-        return f"attempt {job.token} ended with {reason}; the next {when}"
+        cut = f", each batch in {job.request[SPLIT]} parts" if job.request.get(SPLIT) else ""
+        return f"attempt {job.token} ended with {reason}; the next {when}{cut}"
     if job.state in ("running", "cancelling"):
         return _held(job, now)
     reason = f": {job.failure.reason}: {job.failure.message}" if job.failure else ""

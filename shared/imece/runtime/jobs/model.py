@@ -10,6 +10,9 @@ from imece.events import Failure, Progress, State
 
 SPLIT = "split"
 """Key of a stored request: into how many parts each batch is to be cut. No event has it."""
+OOM_KILLED = "oom_killed"
+WANTS_MEMORY = frozenset({"out_of_memory", OOM_KILLED})
+"""Reasons after which the next attempt reads each batch in smaller parts."""
 TERMINAL: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 _SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 

@@ -11,7 +11,7 @@ from typing import Any
 from imece.events import Failure
 from imece.events.base import BIDI_CONTROLS
 from imece.runtime.jobs import files
-from imece.runtime.jobs.model import Failed, Outcome, Succeeded
+from imece.runtime.jobs.model import OOM_KILLED, Failed, Outcome, Succeeded
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _NOISE = re.compile(r"^(\s|Traceback \(|\[?[~^]+$|During handling|The above exception)")
@@ -21,14 +21,21 @@ _TAIL_BYTES = 64 * 1024
 _MAX_MESSAGE = 1_000
 
 
-def decide(folder: Path, token: int, code: int) -> Outcome:
-    """Judge an attempt by its exit code and its files: 0 and a valid result is success."""
+def decide(folder: Path, token: int, code: int, starved: str | None = None) -> Outcome:
+    """Judge an attempt by its exit code and its files: 0 and a valid result is success.
+
+    `starved` is what speaks for the out-of-memory killer, see `imece.runtime.jobs.oom`.
+    """
     if code == 0:
         result = _result(folder, token)
         if result is not None:
             return Succeeded(result)
         message = f"the job exited with 0 without a valid {files.RESULT}"
         return failed("no_result", _with_last_line(message, folder), retry=False)
+    if starved is not None and (code < 0 or not (folder / files.FAILURE).exists()):
+        # A helper's death ends the child with a code of its own and no name.
+        message = f"killed by the kernel for want of memory: {starved}"
+        return failed(OOM_KILLED, _with_last_line(message, folder), retry=True)
     if code < 0:
         message = f"killed by {_signal_name(-code)}"
         return failed("killed", _with_last_line(message, folder), retry=True)
@@ -97,7 +104,7 @@ def _with_last_line(message: str, folder: Path) -> str:
 
 
 def _signal_name(number: int) -> str:
-    hint = " (often the out-of-memory killer)" if number == signal.SIGKILL else ""
+    hint = ", not by its runner" if number == signal.SIGKILL else ""
     try:
         return signal.Signals(number).name + hint
     except ValueError:

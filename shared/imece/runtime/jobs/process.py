@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from imece.errors import disk_is_full
 from imece.events import Progress
 from imece.runtime.jobs import files
 from imece.runtime.jobs.model import Failed, Job
@@ -81,8 +81,9 @@ def start(job: Job, folder: Path, module: str, env: Mapping[str, str]) -> Child 
         )
         return Child(attempt, _spawn(attempt, module, env))
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return failed("disk_full" if full else "cannot_start", str(error), retry=True)
+        return failed(
+            "disk_full" if disk_is_full(error) else "cannot_start", str(error), retry=True
+        )
 
 
 def drop_checkpoints(folder: Path, job_id: str) -> None:

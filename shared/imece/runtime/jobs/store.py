@@ -23,6 +23,7 @@ from imece.runtime.database import insert_new
 from imece.runtime.jobs.model import (
     SPLIT,
     TERMINAL,
+    WANTS_MEMORY,
     Job,
     JobRequest,
     Outcome,
@@ -245,7 +246,7 @@ def _ending(job: Job, outcome: Outcome, now: float, policy: RetryPolicy) -> dict
     again = outcome.retry and failures < policy.max_attempts
     values: dict[str, Any] = {"failures": failures, "failure": outcome.failure}
     if again:
-        if outcome.failure.reason == "out_of_memory":
+        if outcome.failure.reason in WANTS_MEMORY:
             # Smaller micro-batches, the same effective batch.
             values["request"] = {**job.request, SPLIT: 2 * job.request.get(SPLIT, 1)}
         return values | {"state": "retry-wait", "next_attempt_at": now + policy.delay(failures)}
