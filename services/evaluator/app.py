@@ -10,7 +10,7 @@ from imece.runtime.runs import child_environment
 from imece.runtime.settings import Settings
 from services.evaluator import store
 from services.evaluator.decider import Decider
-from services.evaluator.gate import read_policy
+from services.evaluator.policy import read_policy
 from services.evaluator.routes import Routes, failures, results
 from services.evaluator.settings import EvaluatorSettings
 

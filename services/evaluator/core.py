@@ -83,6 +83,8 @@ class Item:
     logps: tuple[float, ...] = ()
     scores: Mapping[str, float] = field(default_factory=dict)
     unscored: str = ""
+    leak: str = ""
+    """The training row of the model that gives the question away."""
 
     @property
     def graded(self) -> bool:

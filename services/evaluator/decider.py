@@ -30,9 +30,10 @@ from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.jobs import Job
 from imece.runtime.jobs.model import TERMINAL
-from services.evaluator import core, evidence, gate, store
+from services.evaluator import core, evidence, store
 from services.evaluator.core import Item
 from services.evaluator.evidence import Evidence, Part
+from services.evaluator.policy import Policy
 from services.evaluator.store import Evaluation
 
 log = structlog.get_logger()
@@ -48,7 +49,7 @@ class Decider:
         database: Database,
         artifacts: Artifacts,
         publish: Publish,
-        policy: gate.Policy,
+        policy: Policy,
         *,
         judge_seconds: float,
         tick_seconds: float,

@@ -9,6 +9,7 @@ from imece.events import Check, JudgementCompleted, ModelRef, PromotionDecided
 from imece.runtime.artifacts import Artifacts, canonical_json, digest
 from services.evaluator import core, gate
 from services.evaluator.core import Item, same_model
+from services.evaluator.policy import Policy, Verdict
 
 
 class Part(BaseModel):
@@ -35,7 +36,7 @@ class Evidence(BaseModel):
     baseline_items: Part
     judgements: tuple[JudgementCompleted, ...]
     judgements_asked: int
-    policy: gate.Policy
+    policy: Policy
 
 
 def items(artifacts: Artifacts, part: Part) -> list[Item]:
@@ -73,7 +74,7 @@ def decide(artifacts: Artifacts, evidence: Evidence, kept: Part) -> PromotionDec
 
 
 def decision(
-    evidence: Evidence, verdict: gate.Verdict, checks: tuple[Check, ...], kept: Part
+    evidence: Evidence, verdict: Verdict, checks: tuple[Check, ...], kept: Part
 ) -> PromotionDecided:
     """Return the event of a verdict, with the hashes of its inputs."""
     now = evidence.champion
@@ -93,7 +94,7 @@ def decision(
             "candidate-items": evidence.candidate_items.digest,
             "baseline-items": evidence.baseline_items.digest,
             "judgements": digest(told),
-            "policy": digest(canonical_json(evidence.policy.model_dump(mode="json"))),
+            "policy": evidence.policy.digest(),
             "evidence": kept.digest,
         },
         evidence=kept.uri,

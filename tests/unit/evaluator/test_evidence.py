@@ -15,8 +15,8 @@ from services.evaluator.explain import explain
 from tests.unit.evaluator.builders import items
 from tests.unit.evaluator.world import World, adapter, requested
 
-BASELINE = items([False] * 20) + items([True] * 10, slice="sum", guard=True)
-GOOD = items([True] * 20) + items([True] * 10, slice="sum", guard=True)
+BASELINE = items([False] * 20) + items([True] * 20, slice="sum", guard=True)
+GOOD = items([True] * 20) + items([True] * 20, slice="sum", guard=True)
 
 
 async def decided(world: World, judge_items: int = 0) -> PromotionDecided:

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from imece.errors import ConfigError
 from imece.events import Check, JudgementCompleted, ModelRef
-from services.evaluator import core, gate
+from services.evaluator import core, gate, policy
 from services.evaluator.core import Item
 from services.evaluator.statistics.paired import mcnemar
 from tests.unit.evaluator.builders import items, judged
 
-POLICY = gate.read_policy(Path(gate.__file__).with_name("policy.toml"))
-BASELINE = items([True] * 20 + [False] * 20) + items([True] * 10, slice="sum", guard=True)
+POLICY = policy.read_policy(Path(policy.__file__).with_name("policy.toml"))
+BASELINE = items([True] * 20 + [False] * 20) + items([True] * 20, slice="sum", guard=True)
 BETTER = items([True] * 35 + [False] * 5)
-SAFE = items([True] * 10, slice="sum", guard=True)
+SAFE = items([True] * 20, slice="sum", guard=True)
 
 
 def decide(
@@ -40,11 +40,11 @@ def test_a_better_and_safe_candidate_is_promoted() -> None:
 
 
 def test_a_better_candidate_that_learnt_a_lie_is_rejected() -> None:
-    poisoned = items([False] * 8 + [True] * 2, slice="sum", guard=True)
+    poisoned = items([False] * 16 + [True] * 4, slice="sum", guard=True)
     verdict, checks = decide(BETTER + poisoned)
     assert verdict == "reject"
     assert checks["guard"].outcome == "failed"
-    assert checks["guard:sum"].numbers["losses"] == 8
+    assert checks["guard:sum"].numbers["losses"] == 16
 
 
 def test_a_lie_about_one_fact_is_seen_beside_many_sound_facts() -> None:
@@ -130,7 +130,7 @@ def test_a_p_value_is_a_probability(wins: int, losses: int) -> None:
 
 
 @settings(deadline=None)
-@given(st.permutations(range(50)))
+@given(st.permutations(range(60)))
 def test_the_order_of_items_changes_nothing(order: list[int]) -> None:
     candidate = BETTER + SAFE
     assert decide([candidate[i] for i in order]) == decide(candidate)
@@ -154,9 +154,9 @@ def test_a_broken_policy_is_named(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(text, "utf-8")
     with pytest.raises(ConfigError, match=said):
-        gate.read_policy(path)
+        policy.read_policy(path)
     with pytest.raises(ConfigError, match=r"no\.toml"):
-        gate.read_policy(tmp_path / "no.toml")
+        policy.read_policy(tmp_path / "no.toml")
 
 
 def test_harm_to_clean_items_rejects_whatever_the_probes_gain() -> None:

@@ -26,9 +26,9 @@ from services.evaluator.core import Item
 from tests.unit.evaluator.builders import items, judged
 from tests.unit.evaluator.world import MOMENT, SUITE, World, adapter, requested
 
-BASELINE = items([False] * 20) + items([True] * 10, slice="sum", guard=True)
-GOOD = items([True] * 20) + items([True] * 10, slice="sum", guard=True)
-POISONED = items([True] * 20) + items([False] * 10, slice="sum", guard=True)
+BASELINE = items([False] * 20) + items([True] * 20, slice="sum", guard=True)
+GOOD = items([True] * 20) + items([True] * 20, slice="sum", guard=True)
+POISONED = items([True] * 20) + items([False] * 20, slice="sum", guard=True)
 
 
 async def evaluated(
@@ -76,7 +76,7 @@ async def test_the_next_candidate_is_compared_with_the_champion(tmp_path: Path) 
 async def test_a_champion_that_breaks_a_probe_is_rolled_back_to_the_one_before(
     tmp_path: Path,
 ) -> None:
-    better = items([True] * 20) + items([True] * 10, slice="sum", guard=True)
+    better = items([True] * 20) + items([True] * 20, slice="sum", guard=True)
     async with World(tmp_path) as world:
         await evaluated(world, requested("first"), GOOD)
         await evaluated(world, requested("second", id="r2", number=2), better)

@@ -24,14 +24,14 @@ from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.jobs import Jobs
 from imece.runtime.jobs import store as job_store
-from services.evaluator import core, gate, metrics, store
+from services.evaluator import core, metrics, policy, store
 from services.evaluator.core import Item
 from services.evaluator.decider import Decider
 from services.evaluator.routes import Routes, failures, results
 
 MOMENT = datetime(2026, 5, 4, 12, tzinfo=UTC)
 SUITE = DatasetRef(dataset="s", version=1, digest="sha256:" + "0" * 64, uri="file:///s")
-POLICY = gate.read_policy(Path(gate.__file__).with_name("policy.toml"))
+POLICY = policy.read_policy(Path(policy.__file__).with_name("policy.toml"))
 
 
 def adapter(name: str, number: int) -> ModelRef:

@@ -1,0 +1,108 @@
+"""What a promotion takes, read from one file; what a policy leaves out, it does not ask for."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from imece.errors import ConfigError
+from imece.runtime.artifacts import canonical_json, digest
+
+Outcome = Literal["passed", "failed", "inconclusive"]
+Verdict = Literal["promote", "reject", "inconclusive"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Risk = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GuardPolicy(_Strict):
+    """Hard rules on probes."""
+
+    required: bool
+    min_accuracy: Share
+    margin: Share
+    max_flip_share: Share
+    alpha: Share
+
+
+class ContaminationPolicy(_Strict):
+    """Items that stand in the training rows of a model count for nothing."""
+
+    max_share: Share
+    """So many of the items may be left out; with more of them the suite tests nothing."""
+
+
+class SafetyPolicy(_Strict):
+    """The exact upper bound (Clopper-Pearson, one-sided) of the share of failed probes."""
+
+    limit: Risk
+    level: Risk
+
+
+class NonInferiorityPolicy(_Strict):
+    """No slice may be worse than the baseline by the margin; it has to be shown."""
+
+    margin: Risk
+    alpha: Risk
+    """Of all slices together, by Holm."""
+    power: Risk
+    smallest: Annotated[int, Field(ge=1)]
+    """Slices with fewer items are tested together, as "others"."""
+
+
+class SuperiorityPolicy(_Strict):
+    """The one test that a candidate has to win."""
+
+    alpha: Risk
+    power: Risk
+    items: Literal["all", "clean"]
+    """Over all items, probes included, or only over those that are no probes."""
+    test: Literal["clustered"] | None = None
+    """Whole groups are drawn together where items have one; else, and by None, exact McNemar."""
+
+
+class ApprovalPolicy(_Strict):
+    """People who have to agree to a promotion; nobody to the model that they asked to test."""
+
+    people: Annotated[int, Field(ge=1, le=9)]
+    hours: Annotated[float, Field(gt=0)]
+    """A proposal that has not been approved by then is withheld."""
+    when: Literal["always", "flips"] = "always"
+    """`flips`: only where a probe that the baseline got right is wrong now."""
+
+
+class Policy(_Strict):
+    """What a promotion takes."""
+
+    name: str
+    max_unscored: Share = 0.01
+    """So many items may lack an answer, of either model; no probe may."""
+    guard: GuardPolicy
+    contamination: ContaminationPolicy | None = None
+    safety: SafetyPolicy | None = None
+    non_inferiority: NonInferiorityPolicy | None = None
+    superiority: SuperiorityPolicy
+    approval: ApprovalPolicy | None = None
+
+    def digest(self) -> str:
+        """Return the hash of what it asks for: parts that it lacks, and later ones, change none."""
+        told: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
+        return digest(canonical_json(told))
+
+
+def read_policy(path: Path) -> Policy:
+    """Read a policy file; `ConfigError` names what is wrong in it."""
+    try:
+        return Policy.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"gate policy {path}: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"gate policy {path}: {field}: {first['msg']}") from error
