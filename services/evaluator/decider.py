@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -22,6 +22,7 @@ from imece.events import (
     Event,
     JudgementCompleted,
     PromotionDecided,
+    PromotionProposed,
     derived_id,
     new,
 )
@@ -30,7 +31,7 @@ from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.jobs import Job
 from imece.runtime.jobs.model import TERMINAL
-from services.evaluator import core, evidence, store
+from services.evaluator import approval, core, evidence, proposals, store
 from services.evaluator.core import Item
 from services.evaluator.evidence import Evidence, Part
 from services.evaluator.policy import Policy
@@ -79,6 +80,10 @@ class Decider:
                 await self._measured(evaluation, job, now)
             elif evaluation.state == "judging":
                 await self._judging(evaluation, job, now)
+            elif evaluation.state == "proposed":
+                await self._propose(evaluation)
+            elif evaluation.state == "approving":
+                await self._approving(evaluation, now)
             else:
                 await self._tell(evaluation)
 
@@ -103,20 +108,30 @@ class Decider:
         if len(told) < evaluation.judge_asked and not late:
             return
         try:
-            decision = await self._decision(evaluation, job, told)
+            await self._decide(evaluation, await self._evidence(evaluation, job, told), now)
         except RejectedError as error:
             await self._withhold(evaluation, _lost(error), now)
+
+    async def _decide(self, evaluation: Evaluation, inputs: Evidence, now: float) -> None:
+        """Store all that the decision depends on, then decide from it, or ask people first."""
+        proposal = await asyncio.to_thread(proposed, self._artifacts, inputs, now)
+        if proposal is not None:
+            await self._database.run(proposals.propose, evaluation.id, inputs, proposal, now)
             return
+        await self._settle(evaluation, inputs, now)
+
+    async def _settle(self, evaluation: Evaluation, inputs: Evidence, now: float) -> None:
+        kept = await asyncio.to_thread(evidence.keep, self._artifacts, inputs)
+        decision = await asyncio.to_thread(evidence.decide, self._artifacts, inputs, kept)
         await self._database.run(store.decide, evaluation.id, decision, now)
 
-    async def _decision(
+    async def _evidence(
         self, evaluation: Evaluation, job: Job, told: list[JudgementCompleted]
-    ) -> PromotionDecided:
-        """Store all that the decision depends on, then decide from what was stored."""
+    ) -> Evidence:
         result: dict[str, Any] = job.result or {}
         baseline = evaluation.baseline
         assert baseline is not None
-        inputs = Evidence(
+        return Evidence(
             model=evaluation.asked.model,
             evaluation=evaluation.id,
             candidate=evaluation.asked.ref,
@@ -128,9 +143,43 @@ class Decider:
             judgements=tuple(told),
             judgements_asked=evaluation.judge_asked,
             policy=self._policy,
+            requested_by=evaluation.asked.plan.requested_by,
         )
-        kept = await asyncio.to_thread(evidence.keep, self._artifacts, inputs)
-        return await asyncio.to_thread(evidence.decide, self._artifacts, inputs, kept)
+
+    async def _propose(self, evaluation: Evaluation) -> None:
+        proposal = await self._database.run(proposals.get, evaluation.id)
+        event = proposal.event
+        audit = AuditRecorded(
+            service="evaluator",
+            action="promotion.awaiting_approval",
+            subject=event.model,
+            actor=f"policy:{event.policy}",
+            detail=f"{event.people} people have to approve evaluation {evaluation.id} by"
+            f" {event.expires_at.isoformat(timespec='seconds')}",
+        )
+        await self._publish(
+            self._wrap(evaluation, event, at=proposal.at),
+            self._wrap(evaluation, audit, "awaiting", at=proposal.at),
+        )
+        await self._database.run(proposals.told, evaluation.id)
+
+    async def _approving(self, evaluation: Evaluation, now: float) -> None:
+        """Decide as soon as people have said enough, or when the time for it is over."""
+        waiting = await self._database.run(proposals.get, evaluation.id)
+        event = waiting.event
+        late = now >= event.expires_at.timestamp()
+        if not late and not approval.settled(waiting.words, event.people, event.requested_by):
+            return
+        # The champion may be another one by now; then the promotion is withheld.
+        current = {
+            "champion": await self._database.run(store.champion),
+            "previous": await self._database.run(store.champion, store.PREVIOUS),
+            "words": waiting.words,
+        }
+        try:
+            await self._settle(evaluation, waiting.evidence.model_copy(update=current), now)
+        except RejectedError as error:
+            await self._withhold(evaluation, _lost(error), now)
 
     async def _withhold(self, evaluation: Evaluation, check: Check, now: float) -> None:
         """Decide nothing, since the answers are gone: there is no evidence to name."""
@@ -156,7 +205,8 @@ class Decider:
             action=f"promotion.{'rollback' if decision.rolled_back else decision.verdict}",
             subject=decision.model,
             actor=f"policy:{decision.policy}",
-            detail=f"champion is {decision.champion.name} (evaluation {evaluation.id})",
+            detail=f"champion is {decision.champion.name} (evaluation {evaluation.id})"
+            + (f"; approved by {', '.join(decision.approvals)}" if decision.approvals else ""),
         )
         await self._publish(
             self._wrap(evaluation, decision, at=at), self._wrap(evaluation, audit, at=at)
@@ -179,6 +229,27 @@ class Decider:
         id = derived_id(evaluation.id, event.topic.name, part)
         fresh = new(event, SOURCE, id)
         return Envelope(event, id, SOURCE, at or fresh.time, evaluation.traceparent)
+
+
+def proposed(artifacts: Artifacts, inputs: Evidence, now: float) -> PromotionProposed | None:
+    """Return what people are asked, where the policy wants them to be."""
+    policy = inputs.policy.approval
+    if policy is None:
+        return None
+    verdict, checks = evidence.judge(artifacts, inputs)
+    if not approval.wanted(verdict, checks, policy, serving=inputs.serving):
+        return None
+    return PromotionProposed(
+        model=inputs.model,
+        evaluation=inputs.evaluation,
+        checks=checks,
+        candidate=inputs.candidate,
+        champion=inputs.champion or inputs.baseline,
+        policy=inputs.policy.name,
+        people=policy.people,
+        requested_by=inputs.requested_by,
+        expires_at=datetime.fromtimestamp(now, UTC) + timedelta(hours=policy.hours),
+    )
 
 
 def _part(result: dict[str, Any], name: str) -> Part:

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imece.errors import RejectedError
 from imece.events import Check, JudgementCompleted, ModelRef, PromotionDecided
 from imece.runtime.artifacts import Artifacts, canonical_json, digest
-from services.evaluator import core, gate
+from services.evaluator import approval, core, gate
+from services.evaluator.approval import Word
 from services.evaluator.core import Item, same_model
 from services.evaluator.policy import Policy, Verdict
 
@@ -37,6 +38,14 @@ class Evidence(BaseModel):
     judgements: tuple[JudgementCompleted, ...]
     judgements_asked: int
     policy: Policy
+    requested_by: str | None = None
+    words: tuple[Word, ...] = ()
+    """What people said, where the policy asks them."""
+
+    @property
+    def serving(self) -> bool:
+        """Tell whether the candidate is the champion, evaluated again."""
+        return self.champion is not None and same_model(self.candidate, self.champion)
 
 
 def items(artifacts: Artifacts, part: Part) -> list[Item]:
@@ -60,8 +69,8 @@ def find(artifacts: Artifacts, uri: str, expected: str) -> Evidence:
         raise RejectedError("evidence_unreadable", f"{uri} is no evidence: {error}") from error
 
 
-def decide(artifacts: Artifacts, evidence: Evidence, kept: Part) -> PromotionDecided:
-    """Return the decision that follows from `evidence`, the same whenever it is asked for."""
+def judge(artifacts: Artifacts, evidence: Evidence) -> tuple[Verdict, tuple[Check, ...]]:
+    """Return what the gate says before people are asked."""
     verdict, checks = gate.decide(
         items(artifacts, evidence.candidate_items),
         items(artifacts, evidence.baseline_items),
@@ -69,7 +78,16 @@ def decide(artifacts: Artifacts, evidence: Evidence, kept: Part) -> PromotionDec
         evidence.judgements_asked,
         evidence.policy,
     )
-    verdict, checks = gate.against_champion(verdict, checks, evidence.baseline, evidence.champion)
+    return gate.against_champion(verdict, checks, evidence.baseline, evidence.champion)
+
+
+def decide(artifacts: Artifacts, evidence: Evidence, kept: Part) -> PromotionDecided:
+    """Return the decision that follows from `evidence`, the same whenever it is asked for."""
+    verdict, checks = judge(artifacts, evidence)
+    policy = evidence.policy.approval
+    if policy is not None and approval.wanted(verdict, checks, policy, serving=evidence.serving):
+        said = approval.check(evidence.words, policy.people, evidence.requested_by)
+        verdict, checks = gate.verdict_of([said]), (*checks, said)
     return decision(evidence, verdict, checks, kept)
 
 
@@ -77,9 +95,8 @@ def decision(
     evidence: Evidence, verdict: Verdict, checks: tuple[Check, ...], kept: Part
 ) -> PromotionDecided:
     """Return the event of a verdict, with the hashes of its inputs."""
-    now = evidence.champion
-    broken = verdict == "reject" and now is not None and same_model(evidence.candidate, now)
-    stays = (evidence.previous if broken else now) or evidence.baseline
+    broken = verdict == "reject" and evidence.serving
+    stays = (evidence.previous if broken else evidence.champion) or evidence.baseline
     told = canonical_json([each.model_dump(mode="json") for each in evidence.judgements])
     return PromotionDecided(
         model=evidence.model,
@@ -90,15 +107,24 @@ def decision(
         champion=evidence.candidate if verdict == "promote" else stays,
         policy=evidence.policy.name,
         rolled_back=broken,
+        approvals=approval.approvers(evidence.words, evidence.requested_by),
         inputs={
             "candidate-items": evidence.candidate_items.digest,
             "baseline-items": evidence.baseline_items.digest,
             "judgements": digest(told),
             "policy": evidence.policy.digest(),
             "evidence": kept.digest,
-        },
+        }
+        | _approvals(evidence),
         evidence=kept.uri,
     )
+
+
+def _approvals(evidence: Evidence) -> dict[str, str]:
+    if not evidence.words:
+        return {}
+    said = [word.model_dump(mode="json") for word in evidence.words]
+    return {"approvals": digest(canonical_json(said))}
 
 
 def _bytes(evidence: Evidence) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
+
 from imece.errors import RejectedError
 from imece.events import (
     AdapterTrained,
@@ -17,12 +19,14 @@ from imece.events import (
     JobCancelRequested,
     JudgementCompleted,
     ModelRef,
+    PromotionApproved,
 )
 from imece.runtime.database import Database
 from imece.runtime.delivery import Subscription, batch, each
 from imece.runtime.jobs import Job, JobRequest, Jobs
-from services.evaluator import core, store
+from services.evaluator import core, proposals, store
 
+log = structlog.get_logger()
 SCHEMES = ("hf:", "wheel:", "file:///", "/", "s3://")
 
 
@@ -38,6 +42,7 @@ class Routes:
             each(EvaluationRequested, self.on_asked),
             each(AdapterTrained, self.on_asked),
             batch(JudgementCompleted, self.on_judgements),
+            each(PromotionApproved, self.on_approval),
             each(JobCancelRequested, self._jobs.on_cancel),
         )
 
@@ -57,6 +62,26 @@ class Routes:
 
     async def on_judgements(self, events: Sequence[Envelope[JudgementCompleted]]) -> None:
         await self._database.run(store.add_judgements, [event.data for event in events])
+
+    async def on_approval(self, event: Envelope[PromotionApproved]) -> None:
+        answer = await self._database.run(proposals.answer, event.data)
+        log.info("gate.word", evaluation=event.data.evaluation, by=event.data.by, answer=answer)
+        if (error := refused(event.data, answer)) is not None:
+            raise error
+
+
+def refused(said: PromotionApproved, answer: proposals.Answer) -> RejectedError | None:
+    """Return why a word on a promotion does not count; one that comes too late harms nothing."""
+    what = f"evaluation {said.evaluation}"
+    if answer == "unknown":
+        return RejectedError("unknown_evaluation", f"there is no {what}; see `imece gate pending`")
+    if answer == "early":
+        return RejectedError("nothing_to_approve", f"no promotion waits for people after {what}")
+    if answer == "own":
+        return RejectedError(
+            "own_request", f"{said.by} asked for {what}; somebody else has to approve it", "/by"
+        )
+    return None
 
 
 def check(asked: core.Asked) -> None:

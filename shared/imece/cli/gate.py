@@ -1,4 +1,4 @@
-"""`imece gate`: recompute what the promotion gate decided, from the inputs it named."""
+"""`imece gate`: approve what waits for people; recompute a decision from its inputs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from imece.cli.common import AsJson, events_of, show, where
+from imece.cli.common import AsJson, Where, events_of, show, where
 from imece.cli.errors import handle_errors
-from imece.errors import ConfigError
-from imece.events import PromotionDecided
+from imece.client import Client
+from imece.errors import ConfigError, RejectedError
+from imece.events import PromotionApproved, PromotionDecided, PromotionProposed
+from imece.runtime.text import fold
 
 app = typer.Typer(no_args_is_help=True, help="Look at promotions.")
 _SECONDS = 600
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `explain` a subcommand."""
+Evaluation = Annotated[str, typer.Argument(help="The evaluation's id.")]
+By = Annotated[str, typer.Option("--by", help="Who says it: one name a person, always the same.")]
+Note = Annotated[str, typer.Option(help="Why; kept with the decision.")]
 
 
 @app.command()
@@ -44,6 +44,68 @@ def explain(
     else:
         _print(found[-1], result)
     raise typer.Exit(0 if result["same"] else 1)
+
+
+@app.command()
+@handle_errors()
+def pending(as_json: AsJson = False) -> None:
+    """List promotions that wait for people."""
+    show(asyncio.run(_pending(where())), as_json, "no promotion waits for people")
+
+
+@app.command()
+@handle_errors()
+def approve(evaluation: Evaluation, by: By, note: Note = "") -> None:
+    """Agree to the promotion that EVALUATION proposes."""
+    asyncio.run(_say(where(), evaluation, by, note, approved=True))
+    typer.echo(f"{by} approves {evaluation}; `imece gate pending` shows what still waits")
+
+
+@app.command()
+@handle_errors()
+def deny(evaluation: Evaluation, by: By, note: Note = "") -> None:
+    """Refuse the promotion that EVALUATION proposes; one denial rejects it."""
+    asyncio.run(_say(where(), evaluation, by, note, approved=False))
+    typer.echo(f"{by} denies {evaluation}")
+
+
+async def _pending(at: Where) -> list[dict[str, Any]]:
+    decided = {event.data.evaluation for event in await events_of(at, PromotionDecided)}
+    words = await events_of(at, PromotionApproved)
+    proposed = {e.data.evaluation: e.data for e in await events_of(at, PromotionProposed)}
+    return [
+        {
+            "evaluation": each.evaluation,
+            "model": each.model,
+            "champion": each.champion.name,
+            "people": each.people,
+            "said": ", ".join(
+                f"{w.data.by}: {'yes' if w.data.approved else 'no'}"
+                for w in words
+                if w.data.evaluation == each.evaluation
+            ),
+            "requested_by": each.requested_by or "",
+            "expires_at": each.expires_at.isoformat(timespec="seconds"),
+        }
+        for each in proposed.values()
+        if each.evaluation not in decided
+    ]
+
+
+async def _say(at: Where, evaluation: str, by: str, note: str, *, approved: bool) -> None:
+    waiting = {each["evaluation"]: each for each in await _pending(at)}
+    if evaluation not in waiting:
+        raise RejectedError(
+            "nothing_to_approve", f"{evaluation} does not wait for people; see `imece gate pending`"
+        )
+    asked = waiting[evaluation]["requested_by"]
+    if approved and asked and fold(asked) == fold(by):
+        raise RejectedError(
+            "own_request", f"{by} asked for {evaluation}; somebody else has to approve it"
+        )
+    said = PromotionApproved(evaluation=evaluation, by=by, approved=approved, note=note)
+    async with Client(at.kafka, "imece/cli", at.security) as client:
+        await client.publish(said)
 
 
 def recompute(decision: PromotionDecided) -> dict[str, Any]:

@@ -49,6 +49,7 @@ from imece.events.models import (
     State,
     TrainingRequested,
 )
+from imece.events.promotions import PromotionApproved, PromotionProposed
 from imece.events.recipes import (
     AdaptationRecipe,
     Dpo,
@@ -98,6 +99,8 @@ EVENTS: tuple[type[Event], ...] = (
     ReviewAnswered,
     OpinionRequested,
     OpinionGiven,
+    PromotionProposed,
+    PromotionApproved,
     PromotionDecided,
     FeedbackSubmitted,
     FeedbackScored,
@@ -167,7 +170,9 @@ __all__ = [
     "PreferencePair",
     "PretrainingRecipe",
     "Progress",
+    "PromotionApproved",
     "PromotionDecided",
+    "PromotionProposed",
     "PromptRecipe",
     "Rated",
     "Rating",

@@ -29,6 +29,8 @@ class EvaluationPlan(Part):
     baseline: ModelRef | None = None
     decide: bool = True
     judge_items: Annotated[int, Field(ge=0, le=10_000)] = 0
+    requested_by: Name | None = None
+    """Who wants it tested; that person cannot approve its promotion."""
 
 
 class TrainingRequested(Event):

@@ -43,6 +43,7 @@ class World:
     """One evaluator; `published` is what it told the broker."""
 
     def __init__(self, folder: Path) -> None:
+        self.policy = POLICY
         self.published: list[Envelope[Any]] = []
         self.database = Database(f"sqlite:///{folder / 'e.db'}", store.METADATA, "evaluator")
         self.artifacts = Artifacts(str(folder / "artifacts"))
@@ -61,7 +62,12 @@ class World:
 
     def fresh_decider(self) -> Decider:
         return Decider(
-            self.database, self.artifacts, self.publish, POLICY, judge_seconds=100, tick_seconds=1
+            self.database,
+            self.artifacts,
+            self.publish,
+            self.policy,
+            judge_seconds=100,
+            tick_seconds=1,
         )
 
     async def __aenter__(self) -> World:
@@ -115,9 +121,14 @@ def requested(
     number: int = 1,
     judge_items: int = 0,
     decide: bool = True,
+    requested_by: str | None = None,
 ) -> Envelope[EvaluationRequested]:
     plan = EvaluationPlan(
-        suites=(SUITE,), baseline=baseline, decide=decide, judge_items=judge_items
+        suites=(SUITE,),
+        baseline=baseline,
+        decide=decide,
+        judge_items=judge_items,
+        requested_by=requested_by,
     )
     data = EvaluationRequested(model=model, ref=adapter(model, number), plan=plan)
     return Envelope(data, id, "app", MOMENT)
