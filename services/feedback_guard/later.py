@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, select
 
 from imece.events import FeedbackDecided, FeedbackScored, Reason, RevocationRequested
-from imece.runtime.database import insert_new
+from imece.runtime.database import insert_new, matching
 from services.feedback_guard import core, revocation, rows, store, tables
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.rows import Decision
@@ -29,7 +29,7 @@ def add_references(
     """Learn upstream's answers (the first stands), then decide what waited for them."""
     known = [{"claim": claim, "answer": answer} for claim, answer in references.items()]
     new = insert_new(connection, tables.REFERENCE, known, returning="claim")
-    return _resolve(connection, new, policy, cause)
+    return _announced(connection, _resolve(connection, dict.fromkeys(new, cause), policy), cause)
 
 
 def add_review(
@@ -53,7 +53,7 @@ def add_review(
         return []  # who voted has been heard
     support = support.sampled(name, right) if sampled else support.reviewed(name, right)
     rows.save_claims(connection, {item.claim: claim.with_support(item.answer, support)})
-    return _resolve(connection, [item.claim], policy, cause)
+    return _announced(connection, _resolve(connection, {item.claim: cause}, policy), cause)
 
 
 def backed(
@@ -78,7 +78,7 @@ def backed(
         .order_by(_TABLE.c.claim)
     )
     waiting = connection.execute(held).scalars().all() if causes else []
-    return [d for id in waiting for d in _resolve(connection, [id], policy, causes[id])]
+    return _resolve(connection, {id: causes[id] for id in waiting}, policy)
 
 
 def expire(
@@ -128,7 +128,7 @@ def revoke(
         voices.setdefault(found.scored.claim, set()).add(store.user_of(found.scored.feedback))
     claims = rows.claims(connection, voices)
     claims = {id: revocation.without(claim, voices[id]) for id, claim in claims.items()}
-    for row in rows.matching(connection, _TABLE, _TABLE.c.claim, claims):
+    for row in matching(connection, _TABLE.c.claim, claims):
         if row.verdict == "accept" and row.feedback not in changed:
             found = rows.decision(row)
             again = core.decide(found.scored, claims[row.claim], policy)
@@ -142,12 +142,19 @@ def revoke(
     if request.user is not None and request.reason != "takeover":
         user = account_id(request.tenant, request.user)
         rows.save_accounts(connection, {user: Account()})
-    return consequences(connection, [cause]) if cause else [d.decided for d in changed.values()]
+    return _announced(connection, [d.decided for d in changed.values()], cause)
+
+
+def _announced(
+    connection: Connection, changed: list[FeedbackDecided], cause: str
+) -> list[FeedbackDecided]:
+    """Return what a cause changed, also when it was handled before: then it is told again."""
+    return consequences(connection, [cause]) if cause else changed
 
 
 def consequences(connection: Connection, causes: Iterable[str]) -> list[FeedbackDecided]:
     """Return the newest decisions that these events caused about other feedback."""
-    found = rows.matching(connection, _TABLE, _TABLE.c.cause, causes)
+    found = matching(connection, _TABLE.c.cause, causes)
     return [rows.decision(row).decided for row in found]
 
 
@@ -171,18 +178,25 @@ def _named(connection: Connection, request: RevocationRequested) -> Iterable[tup
 
 
 def _resolve(
-    connection: Connection, claim_ids: Sequence[str], policy: Policy, cause: str
+    connection: Connection, causes: Mapping[str, str], policy: Policy
 ) -> list[FeedbackDecided]:
-    """Decide what waits on these claims again; returns what changed."""
+    """Decide what waits on these claims again, oldest first; returns what changed.
+
+    `causes` names for each claim the event why.
+    """
     waiting = [
         rows.decision(row)
-        for row in rows.matching(connection, _TABLE, _TABLE.c.claim, claim_ids)
+        for row in sorted(
+            matching(connection, _TABLE.c.claim, causes),
+            key=lambda row: (row.claim, row.at, row.feedback),
+        )
         if row.expires is not None
     ]
-    state = store.load(connection, [found.scored for found in waiting], policy, cause)
+    if not waiting:
+        return []
+    state = store.load(connection, [found.scored for found in waiting], policy)
     for found in waiting:
+        state.cause = causes[found.scored.claim]
         state.decide(found.scored, found.decided.version + 1)
     store.save(connection, state)
-    if cause:
-        return consequences(connection, [cause])
     return [found.decided for found in state.changed.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import pairwise
 
 from rensa import RMinHash
@@ -28,10 +29,11 @@ def signature(text: str, *known: str) -> tuple[int, ...]:
     return tuple(sketch.digest())
 
 
-def bands(tenant: str, signature: tuple[int, ...]) -> list[str]:
+@lru_cache(maxsize=4096)  # every stage asks for them
+def bands(tenant: str, signature: tuple[int, ...]) -> tuple[str, ...]:
     """Return the keys under which near-duplicates of one tenant meet."""
     rows = _SIZE // _BANDS
-    return [
+    return tuple(
         f"{tenant}|{band}:" + "-".join(f"{n:x}" for n in signature[band * rows : (band + 1) * rows])
         for band in range(_BANDS if signature else 0)
-    ]
+    )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection
 
 from imece.events import FeedbackDecided, FeedbackScored
-from imece.runtime.database import insert_new, upsert
+from imece.runtime.database import insert_new, matching, upsert
 from services.feedback_guard import state, tables
 from services.feedback_guard.budgets import Bucket
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import Account, Claim
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,13 @@ class Decision:
     """The event that led to this version, when it is not the feedback itself."""
 
 
+def differing(now: Mapping[str, T], before: Mapping[str, T]) -> dict[str, T]:
+    """Return what was replaced or added since it was loaded."""
+    return {key: value for key, value in now.items() if before.get(key) is not value}
+
+
 def accounts(connection: Connection, ids: Iterable[str]) -> dict[str, Account]:
-    found = matching(connection, tables.ACCOUNT, tables.ACCOUNT.c.id, ids)
+    found = matching(connection, tables.ACCOUNT.c.id, ids)
     return {row.id: state.unpack_account(row.state) for row in found}
 
 
@@ -39,9 +46,9 @@ def save_accounts(connection: Connection, changed: Mapping[str, Account]) -> Non
 def claims(connection: Connection, ids: Iterable[str]) -> dict[str, Claim]:
     """Return all claims of these ids; those never heard of are empty."""
     wanted = set(ids)
-    known = matching(connection, tables.REFERENCE, tables.REFERENCE.c.claim, wanted)
+    known = matching(connection, tables.REFERENCE.c.claim, wanted)
     references = {row.claim: row.answer for row in known}
-    found = {row.id: row.answers for row in matching(connection, tables.CLAIM, _ID, wanted)}
+    found = {row.id: row.answers for row in matching(connection, _ID, wanted)}
     return {id: state.unpack_claim(found.get(id, "{}"), references.get(id)) for id in wanted}
 
 
@@ -54,7 +61,7 @@ def save_claims(connection: Connection, changed: Mapping[str, Claim]) -> None:
 
 
 def ledger(connection: Connection, keys: Iterable[str]) -> dict[str, Bucket]:
-    found = matching(connection, tables.LEDGER, tables.LEDGER.c.key, keys)
+    found = matching(connection, tables.LEDGER.c.key, keys)
     return {row.key: Bucket(row.level, row.at) for row in found}
 
 
@@ -66,8 +73,8 @@ def save_ledger(connection: Connection, changed: Mapping[str, Bucket]) -> None:
 def clusters(connection: Connection, accounts: Iterable[str]) -> dict[str, str]:
     """Return the clusters that these accounts are in, with all their members."""
     table = tables.CLUSTER
-    names = {row.cluster for row in matching(connection, table, table.c.account, accounts)}
-    members = matching(connection, table, table.c.cluster, names)
+    names = {row.cluster for row in matching(connection, table.c.account, accounts)}
+    members = matching(connection, table.c.cluster, names)
     return {row.account: row.cluster for row in members}
 
 
@@ -77,14 +84,14 @@ def save_clusters(connection: Connection, changed: Mapping[str, str]) -> None:
 
 
 def decisions(connection: Connection, keys: Iterable[str]) -> dict[str, Decision]:
-    found = matching(connection, tables.DECISION, tables.DECISION.c.feedback, keys)
+    found = matching(connection, tables.DECISION.c.feedback, keys)
     return {row.feedback: decision(row) for row in found}
 
 
 def refused(connection: Connection, keys: Iterable[str]) -> dict[str, FeedbackDecided]:
     """Return the decisions about events that were invalid."""
     table = tables.REFUSED
-    found = matching(connection, table, table.c.feedback, keys)
+    found = matching(connection, table.c.feedback, keys)
     return {row.feedback: FeedbackDecided.model_validate_json(row.decided) for row in found}
 
 
@@ -101,7 +108,7 @@ def save_decisions(connection: Connection, changed: Mapping[str, Decision], poli
     table = tables.DECISION
     old = [
         {"feedback": row.feedback, "version": row.version, "decided": row.decided}
-        for row in matching(connection, table, table.c.feedback, later)
+        for row in matching(connection, table.c.feedback, later)
     ]
     insert_new(connection, tables.HISTORY, old)
     rows = [
@@ -120,15 +127,6 @@ def save_decisions(connection: Connection, changed: Mapping[str, Decision], poli
         for key, found in changed.items()
     ]
     upsert(connection, tables.DECISION, rows, ["feedback"])
-
-
-def matching(connection: Connection, table: Table, column: Any, values: Iterable[str]) -> list[Any]:
-    """Return the rows of `table` whose `column` is one of `values`."""
-    wanted = sorted(set(values))
-    found: list[Any] = []
-    for at in range(0, len(wanted), 500):
-        found += connection.execute(select(table).where(column.in_(wanted[at : at + 500]))).all()
-    return found
 
 
 def _expires(found: Decision, policy: Policy) -> float | None:

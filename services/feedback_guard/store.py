@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from imece.events import Envelope, FeedbackDecided, FeedbackScored, FeedbackSubmitted, derived_id
-from imece.runtime.database import insert_new, upsert
+from imece.runtime.database import insert_new, matching, upsert
 from services.feedback_guard import (
     admission,
     budgets,
@@ -51,8 +51,9 @@ def score_all(
     keys = keys or {}
     accounts = rows.accounts(connection, {user_of(e.data) for e in events})
     ledger = rows.ledger(connection, {k for e in events for k in admission.rates(e.data, policy)})
+    accounts_before, ledger_before = dict(accounts), dict(ledger)
     table = tables.VOTE
-    votes = rows.matching(connection, table, table.c.key, map(_vote_key, events))
+    votes = matching(connection, table.c.key, map(_vote_key, events))
     known = {row.key: (row.feedback, row.hard, row.changed) for row in votes}
     fresh: dict[str, dict[str, Any]] = {}
     scored = []
@@ -76,8 +77,8 @@ def score_all(
         since = None if changed is None else datetime.fromtimestamp(changed, UTC)
         scored.append(core.score(event, account, admitted, policy, since))
     insert_new(connection, table, list(fresh.values()))
-    rows.save_ledger(connection, ledger)
-    rows.save_accounts(connection, accounts)
+    rows.save_ledger(connection, rows.differing(ledger, ledger_before))
+    rows.save_accounts(connection, rows.differing(accounts, accounts_before))
     seats = [panel.seat(e, policy) for e, s in zip(events, scored, strict=True) if s.hard is None]
     taken = {str(seat["seat"]): seat for seat in seats if seat is not None}
     upsert(connection, tables.PANEL, list(taken.values()), ["seat"])
@@ -87,7 +88,7 @@ def score_all(
 def active(connection: Connection, tenants: set[str]) -> dict[str, list[str]]:
     """Return users of these tenants who gave feedback lately, at most 512 of each."""
     found: dict[str, list[str]] = {tenant: [] for tenant in tenants}
-    for row in rows.matching(connection, tables.PANEL, tables.PANEL.c.tenant, tenants):
+    for row in matching(connection, tables.PANEL.c.tenant, tenants):
         found[row.tenant].append(row.user)
     return found
 
@@ -119,6 +120,15 @@ class State:
     clusters: dict[str, str] = field(default_factory=dict)
     cause: str = ""
     changed: dict[str, Decision] = field(default_factory=dict)
+    met: set[str] = field(default_factory=set)
+    """Bands at which somebody new was met."""
+
+    def __post_init__(self) -> None:
+        """Remember what was loaded: only what differs from it is written back."""
+        self.claims_before = dict(self.claims)
+        self.accounts_before = dict(self.accounts)
+        self.ledger_before = dict(self.ledger)
+        self.clusters_before = dict(self.clusters)
 
     def decide(self, item: FeedbackScored, version: int) -> FeedbackDecided:
         """Decide one feedback whose vote is in its claim, and book what follows from it."""
@@ -142,8 +152,12 @@ class State:
             if decided.row is not None:
                 alone = core.unconfirmed(item, claim, self.policy, mates)
                 self.ledger.update(budgets.book(item, self.policy, self.ledger, cluster, alone))
-            self.accounts[user] = core.settle(account, decided, item)
-            self.accounts[model] = core.settle_model(known, decided, item)
+            for id, old, now in (
+                (user, account, core.settle(account, decided, item)),
+                (model, known, core.settle_model(known, decided, item)),
+            ):
+                if now is not old:
+                    self.accounts[id] = now
             self.changed[key_of(item)] = Decision(item, decided, self.cause)
         return decided
 
@@ -168,6 +182,7 @@ class State:
             users = self.near[band]
             if user not in users and len(users) < 16:
                 users.append(user)
+                self.met.add(band)
             most = max(most, len(users))
         return most
 
@@ -177,7 +192,7 @@ def load(
 ) -> State:
     """Load all that deciding these feedback events needs."""
     bands = {b for s in scored for b in minhash.bands(s.feedback.tenant, s.signature)}
-    met = rows.matching(connection, tables.NEAR, tables.NEAR.c.band, bands)
+    met = matching(connection, tables.NEAR.c.band, bands)
     found = {row.band: json.loads(row.accounts) for row in met}
     claims = rows.claims(connection, {s.claim for s in scored})
     voters = _voters(scored, claims)
@@ -216,11 +231,11 @@ def _voters(
 def save(connection: Connection, state: State) -> None:
     """Write everything that deciding changed."""
     rows.save_decisions(connection, state.changed, state.policy)
-    rows.save_claims(connection, state.claims)
-    rows.save_accounts(connection, state.accounts)
-    rows.save_ledger(connection, state.ledger)
-    rows.save_clusters(connection, state.clusters)
-    met = [{"band": band, "accounts": json.dumps(users)} for band, users in state.near.items()]
+    rows.save_claims(connection, rows.differing(state.claims, state.claims_before))
+    rows.save_accounts(connection, rows.differing(state.accounts, state.accounts_before))
+    rows.save_ledger(connection, rows.differing(state.ledger, state.ledger_before))
+    rows.save_clusters(connection, rows.differing(state.clusters, state.clusters_before))
+    met = [{"band": band, "accounts": json.dumps(state.near[band])} for band in state.met]
     upsert(connection, tables.NEAR, met, ["band"])
 
 

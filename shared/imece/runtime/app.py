@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from imece.client import Producer
 from imece.errors import ConfigError, ImeceError, UnavailableError
 from imece.local.kafka import bootstrap
-from imece.runtime import health, logs
+from imece.runtime import health, logs, memory
 from imece.runtime.delivery import Delivery, Subscription
 from imece.runtime.security import kafka_security
 from imece.runtime.settings import Settings
@@ -125,6 +125,7 @@ async def _start_and_wait(
         stack.push_async_callback(broker.stop)
         await broker.start()
         running.stage = None
+        memory.settle()
         log.info("ready", services=[service.name for service in running.services], kafka=kafka)
         await stop.wait()
         log.info("stopping")

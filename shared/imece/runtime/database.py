@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, make_url, text
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.schema import CreateSchema
@@ -138,11 +157,14 @@ def insert_new(
     Returns the values of column `returning` of the rows that were inserted (empty without it).
     """
     if not returning:
-        _execute_many(connection, _insert(connection)(table).on_conflict_do_nothing(), rows)
+        if rows:
+            _execute_many(connection, _new(table, connection.dialect.name), rows)
         return []
     inserted: list[Any] = []
     for chunk in _chunks(rows):
-        statement = _insert(connection)(table).values(list(chunk)).on_conflict_do_nothing()
+        statement = (
+            _insert(connection.dialect.name)(table).values(list(chunk)).on_conflict_do_nothing()
+        )
         inserted.extend(connection.execute(statement.returning(table.c[returning])).scalars())
     return inserted
 
@@ -151,27 +173,56 @@ def upsert(
     connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], key: Sequence[str]
 ) -> None:
     """Insert the rows, or replace all their other columns where `key` is taken."""
-    if not rows:
-        return
-    statement = _insert(connection)(table)
-    others = {name: statement.excluded[name] for name in rows[0] if name not in key}
-    if others:
-        statement = statement.on_conflict_do_update(index_elements=list(key), set_=others)
+    if rows:
+        names = (tuple(rows[0]), tuple(key))
+        _execute_many(connection, _replacing(table, connection.dialect.name, *names), rows)
+
+
+def matching(connection: Connection, column: Column[Any], values: Iterable[str]) -> list[Any]:
+    """Return the rows of a table whose text `column` is one of `values`, however many they are."""
+    wanted = sorted(set(values))
+    if not wanted:
+        return []
+    if connection.dialect.name == "postgresql":
+        return list(connection.execute(_matching(column, "postgresql"), {"wanted": wanted}))
+    listed = json.dumps(wanted, ensure_ascii=False)
+    return list(connection.execute(_matching(column, "sqlite"), {"wanted": listed}))
+
+
+# Statements are built once: building one costs as much as a hundred rows.
+@lru_cache(maxsize=256)
+def _matching(column: Column[Any], dialect: str) -> Select[Any]:
+    if dialect == "postgresql":
+        among = column == any_(bindparam("wanted", type_=ARRAY(Text)))
     else:
-        statement = statement.on_conflict_do_nothing()
-    _execute_many(connection, statement, rows)
+        values = func.json_each(bindparam("wanted", type_=Text)).table_valued("value")
+        among = column.in_(select(values.c.value))
+    return select(column.table).where(among)
+
+
+@lru_cache(maxsize=256)
+def _new(table: Table, dialect: str) -> Any:
+    return _insert(dialect)(table).on_conflict_do_nothing()
+
+
+@lru_cache(maxsize=256)
+def _replacing(table: Table, dialect: str, names: tuple[str, ...], key: tuple[str, ...]) -> Any:
+    statement = _insert(dialect)(table)
+    others = {name: statement.excluded[name] for name in names if name not in key}
+    if others:
+        return statement.on_conflict_do_update(index_elements=list(key), set_=others)
+    return statement.on_conflict_do_nothing()
 
 
 def _execute_many(
     connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]
 ) -> None:
     # One statement with many parameter sets compiles once; many VALUES compile 20 times longer.
-    if rows:
-        connection.execute(statement, [dict(row) for row in rows])
+    connection.execute(statement, [dict(row) for row in rows])
 
 
-def _insert(connection: Connection) -> Any:
-    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+def _insert(dialect: str) -> Any:
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert
 
 
 def _chunks(rows: Sequence[Mapping[str, Any]]) -> list[Sequence[Mapping[str, Any]]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from imece.client import Client
 from imece.events import Envelope, FeedbackDecided, FeedbackSubmitted, RevocationRequested
+from imece.runtime import memory
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.replay import Guard
 from tests.bench.guarding.driving import KEYS, proven
@@ -30,6 +31,7 @@ def in_process(stream: Sequence[Sent], policy: Policy) -> float:
         guard = Guard(policy, Path(folder) / "guard.db", KEYS)
         first, *parts = _parts([proven(s.event) for s in stream])
         guard.submit(first)  # opens the database, reads the content models
+        memory.settle()  # as the service does when it is ready
         spent = sum(_cost(guard, part) for part in parts)
     return (len(stream) - len(first)) / spent
 
