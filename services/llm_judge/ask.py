@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from imece.events import JudgementRequested
+from imece.runtime.patience import shown
 from services.llm_judge import core
 from services.llm_judge.core import Chat, Outcome, Scores, Unscored
 from services.llm_judge.screen import folded
@@ -79,7 +80,7 @@ def _scores(request: JudgementRequested, text: str) -> Scores | Unscored:
         return Unscored("bad_verdict", "the evidence is not a text")
     if folded(content["evidence"]) not in folded(request.answer_a):
         # A judge that quotes what is not there has not read the answer.
-        return Unscored("bad_evidence", core.shown(content["evidence"]))
+        return Unscored("bad_evidence", shown(content["evidence"]))
     return Scores(evidence=content["evidence"], scores=tuple(given))
 
 

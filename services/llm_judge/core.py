@@ -6,13 +6,12 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imece.events import JudgementRequested
+from imece.runtime.patience import shown
 
 Chat = list[dict[str, str]]
 Preference = Literal["a", "b", "tie", "unscored"]
@@ -36,7 +35,6 @@ _REFUSAL = re.compile(
     r"as an ai|üzgünüm|maalesef)",
     re.IGNORECASE,
 )
-FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
 
 
 class Verdict(BaseModel):
@@ -179,11 +177,6 @@ def checked(kind: type[_Model], content: object) -> _Model | Unscored:
         return Unscored("bad_verdict", f"{where}: {first['msg']}".removeprefix(": "))
 
 
-def shown(text: str) -> str:
-    """Return the start of a reply, printable in one line."""
-    return "".join(c if c.isprintable() else " " for c in text[:120])
-
-
 def preferred(outcome: Outcome, *, swapped: bool) -> Preference:
     """Translate "first" and "second" back to a and b."""
     if not isinstance(outcome, Verdict):
@@ -191,24 +184,3 @@ def preferred(outcome: Outcome, *, swapped: bool) -> Preference:
     if outcome.winner == "tie":
         return "tie"
     return "a" if (outcome.winner == "first") != swapped else "b"
-
-
-def retry_after(value: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for (delta or HTTP date), None if none."""
-    if not value:
-        return None
-    if re.fullmatch(r"\s*\d{1,9}(?:\.\d{1,9})?\s*", value, re.ASCII):
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=now.tzinfo)
-    return max(0.0, (moment - now).total_seconds())
-
-
-def wait_before(attempt: int, asked: float | None, chance: float) -> float:
-    """Return how long to wait before try `attempt` + 1; `chance` in [0, 1) spreads callers."""
-    backoff = float(min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempt - 1, 30)))
-    return backoff * (0.75 + chance / 4) if asked is None else max(asked, 0.05)

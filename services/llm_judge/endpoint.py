@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Annotated, Any, Protocol, cast
+from typing import Annotated, Any, Protocol
 
-import openai
 from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imece.events import JudgementRequested
+from imece.runtime.endpoint import Line, Trouble
+from imece.runtime.patience import shown
 from services.llm_judge import ask, core
 from services.llm_judge.core import Chat, Outcome, Reply, Unscored
-from services.llm_judge.limiter import Ending, Limiter
 from services.llm_judge.panel import Opinion, family_of
 
 CALLS = Counter("imece_judge_calls", "Calls to the judge model", ["outcome"])
-_AGAIN = {408, 409, 425, 429}
 
 
 class Prices(BaseModel):
@@ -66,14 +63,6 @@ class _Completion(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Trouble:
-    """A call that failed in a way that may pass."""
-
-    unscored: Unscored
-    retry_after: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Asked:
     """A chat under way: how to read its reply, until when, and on whose account."""
 
@@ -105,15 +94,13 @@ class Endpoint:
         self.family = family or family_of(model)
         self.patience = deadline_seconds
         self.prices = prices
-        self.limiter = Limiter(most_calls)
+        self.line = Line(base_url, api_key, most_calls)
         self._timeout, self._max_tokens = timeout_seconds, max_tokens
         self._purse = purse
-        # Retries are ours alone: two layers of them would hide a 429 from the one that can wait.
-        self._client = openai.AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self.line.close()
 
     def keys(self, request: JudgementRequested) -> tuple[str, ...]:
         """Return the addresses of the replies that this judge would give."""
@@ -166,51 +153,36 @@ class Endpoint:
 
     async def _patiently(self, asked: Asked) -> tuple[Reply, str | None]:
         """Call until there is an answer or no time; returns also the text that was said."""
-        calls = 0
-        trouble = _Trouble(Unscored("deadline"))
-        spent = Reply(trouble.unscored)
-        while (left := asked.deadline - time.monotonic()) > 0:
-            began = await self.limiter.enter(asked.deadline)
-            if began is None:
-                if not calls:
-                    trouble = _Trouble(Unscored("rate_limited"), self.limiter.open_in)
-                break
-            left = asked.deadline - began
-            answer = await self._paid(asked, began, min(self._timeout, left))
-            if isinstance(answer, Unscored):
-                return Reply(answer).after(spent), None
-            calls += 1
-            spent = replace(spent, calls=calls)
-            if not isinstance(answer, _Trouble):
-                reply, said = answer
-                return reply.after(replace(spent, calls=calls - 1)), said
-            trouble = answer
-            wait = core.wait_before(calls, trouble.retry_after, random.random())
-            if time.monotonic() + wait >= asked.deadline:
-                break
-            await asyncio.sleep(wait)
-        passing = max(trouble.retry_after or 0.0, 1.0)
-        return replace(spent, outcome=trouble.unscored, passing=passing), None
+        answer, calls = await self.line.patiently(
+            lambda seconds: self._paid(asked, seconds), asked.deadline, self._timeout
+        )
+        if not isinstance(answer, Trouble):
+            reply, said = answer
+            return replace(reply, calls=calls), said
+        passing = max(answer.retry_after or 0.0, 1.0) if answer.passing else None
+        return Reply(Unscored(answer.reason, answer.detail), calls, passing=passing), None
 
-    async def _paid(
-        self, asked: Asked, began: float, seconds: float
-    ) -> tuple[Reply, str | None] | _Trouble | Unscored:
-        """Make one call in a turn that has begun, if the budget allows it."""
+    async def _paid(self, asked: Asked, seconds: float) -> tuple[Reply, str | None] | Trouble:
+        """Make one call, if the budget allows it."""
         most = self._most_tokens(asked)
-        ending: Ending = "other"
-        retry_after = None
-        try:
-            if self._purse and not await self._purse.reserve(asked.request.evaluation, *most):
-                return Unscored("budget", "the evaluation has spent what it may")
-            answer = await self._call(asked, seconds)
-            if isinstance(answer, _Trouble):
-                ending, retry_after = "congested", answer.retry_after
-            else:
-                ending = "good"
-                await self._settle(asked, most, answer[0])
-            return answer
-        finally:
-            await asyncio.shield(self.limiter.leave(began, ending, retry_after))
+        if self._purse and not await self._purse.reserve(asked.request.evaluation, *most):
+            spent = "the evaluation has spent what it may"
+            return Trouble("budget", spent, passing=False, called=False)
+        body = await self.line.chat(
+            seconds,
+            model=self.model,
+            messages=asked.chat,
+            response_format=asked.form,
+            max_tokens=self._max_tokens,
+            temperature=0,
+        )
+        if isinstance(body, Trouble):
+            CALLS.labels("http_429" if body.reason == "rate_limited" else body.reason).inc()
+            return body
+        reply, said = _read(asked.request, body)
+        CALLS.labels("unreadable" if isinstance(reply.outcome, Unscored) else "scored").inc()
+        await self._settle(asked, most, reply)
+        return reply, said
 
     def _most_tokens(self, asked: Asked) -> tuple[int, float]:
         """Return the tokens and money that a call can cost at most: a token has a byte or more."""
@@ -231,41 +203,6 @@ class Endpoint:
             return None
         return self.prices.of(reply.prompt_tokens, reply.completion_tokens)
 
-    async def _call(self, asked: Asked, seconds: float) -> tuple[Reply, str | None] | _Trouble:
-        try:
-            async with asyncio.timeout(seconds):  # the SDK's timeout starts anew with each byte
-                raw = await self._client.chat.completions.with_raw_response.create(
-                    model=self.model,
-                    messages=cast(Any, asked.chat),
-                    response_format=cast(Any, asked.form),
-                    max_tokens=self._max_tokens,
-                    temperature=0,
-                    timeout=seconds,
-                )
-                body = raw.http_response.text
-        except (TimeoutError, openai.APITimeoutError):
-            CALLS.labels("timeout").inc()
-            return _Trouble(Unscored("timeout", f"no answer within {seconds:.1f} s"))
-        except openai.APIStatusError as error:
-            return _status(error)
-        except openai.APIConnectionError as error:
-            CALLS.labels("unreachable").inc()
-            return _Trouble(Unscored("unreachable", core.shown(str(error.__cause__ or error))))
-        reply, said = _read(asked.request, body)
-        CALLS.labels("unreadable" if isinstance(reply.outcome, Unscored) else "scored").inc()
-        return reply, said
-
-
-def _status(error: openai.APIStatusError) -> tuple[Reply, str | None] | _Trouble:
-    code = error.status_code
-    CALLS.labels(f"http_{code}").inc()
-    reason = "rate_limited" if code == 429 else f"http_{code}"
-    unscored = Unscored(reason, "" if code == 429 else core.shown(error.message))
-    if code in _AGAIN or code >= 500:
-        header = error.response.headers.get("retry-after")
-        return _Trouble(unscored, core.retry_after(header, datetime.now(UTC)))
-    return Reply(unscored, 1), None
-
 
 def _read(request: JudgementRequested, body: str) -> tuple[Reply, str | None]:
     """Read the body of a 200: it may still be a proxy's HTML or half a JSON."""
@@ -273,7 +210,7 @@ def _read(request: JudgementRequested, body: str) -> tuple[Reply, str | None]:
         completion = _Completion.model_validate_json(body)
         choice = completion.choices[0]
     except (ValidationError, IndexError):
-        return Reply(Unscored("bad_response", core.shown(body)), 1, passing=5.0), None
+        return Reply(Unscored("bad_response", shown(body)), 1, passing=5.0), None
     usage = completion.usage or _Usage()
     said = choice.message.content or ""
     outcome = _outcome(request, choice, said)
@@ -283,10 +220,10 @@ def _read(request: JudgementRequested, body: str) -> tuple[Reply, str | None]:
 
 def _outcome(request: JudgementRequested, choice: _Choice, said: str) -> Outcome:
     if choice.message.refusal:
-        return Unscored("refused", core.shown(choice.message.refusal))
+        return Unscored("refused", shown(choice.message.refusal))
     if choice.finish_reason == "content_filter":
         return Unscored("refused", "content filter")
     read = ask.read(request, said)
     if isinstance(read, Unscored) and choice.finish_reason == "length":
-        return Unscored("truncated", core.shown(said))
+        return Unscored("truncated", shown(said))
     return read

@@ -141,7 +141,7 @@ async def judge(
         await working
     await endpoint.close()
     counts = await asyncio.to_thread(_counts, url)
-    return Run(seconds, endpoint.limiter.paused_seconds, told, counts)
+    return Run(seconds, endpoint.line.limiter.paused_seconds, told, counts)
 
 
 def _counts(url: str) -> dict[str, int]:

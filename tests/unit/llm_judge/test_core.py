@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imece.events import JudgementRequested
+from imece.runtime import patience
 from services.llm_judge import core
 from services.llm_judge.core import Reply, Unscored, Verdict
 from services.llm_judge.panel import Opinion, decide
@@ -143,12 +144,12 @@ def test_an_answer_cannot_close_the_fence(answer: str) -> None:
 def test_retry_after_is_read_as_seconds_or_as_a_date(
     header: str | None, seconds: float | None
 ) -> None:
-    assert core.retry_after(header, NOW) == seconds
+    assert patience.retry_after(header, NOW) == seconds
 
 
 @settings(deadline=None)
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
 def test_the_wait_grows_and_is_bounded(attempt: int, chance: float) -> None:
-    wait = core.wait_before(attempt, None, chance)
-    assert 0.75 * core.FIRST_WAIT <= wait <= core.LONGEST_WAIT
-    assert core.wait_before(attempt, 17, chance) == 17
+    wait = patience.wait_before(attempt, None, chance)
+    assert 0.75 * patience.FIRST_WAIT <= wait <= patience.LONGEST_WAIT
+    assert patience.wait_before(attempt, 17, chance) == 17

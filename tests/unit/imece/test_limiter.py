@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from services.llm_judge.limiter import Limiter
+from imece.runtime.limiter import Limiter
 
 
 def soon(seconds: float = 1) -> float:
