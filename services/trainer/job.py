@@ -10,7 +10,7 @@ from typing import Any
 from imece.errors import JobError
 from imece.events import TrainingRequested
 from imece.local import facts, models
-from imece.runtime import datasets, runs
+from imece.runtime import datasets, ranks, runs
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs import child
 from imece.runtime.settings import Settings
@@ -32,8 +32,12 @@ def work(job: child.ChildJob) -> dict[str, Any]:
             "empty_dataset", f"{names}: no row of the train split is a document or an instruction"
         )
     base, known = _base(request, settings)
-    around = recipe.Base(base.path, known.context) if base and known else None
-    result = _train(job, texts, _texts(artifacts, request, "validation"), request, around)
+    start = recipe.Base(base.path, known.context) if base and known else None
+    with ranks.joined() as group:
+        unseen = _texts(artifacts, request, "validation")
+        result = _train(job, texts, unseen, request, start, group=group)
+    if not group.first:
+        return {}
     out = _model(job)
     _describe(out, request, base, known)
     stored = artifacts.put_folder(f"models/{job.id}/{job.token}", out)
@@ -75,17 +79,22 @@ def _train(
     validation: list[str],
     request: TrainingRequested,
     base: recipe.Base | None,
+    *,
+    group: ranks.Ranks,
 ) -> recipe.Result:
     wanted = request.recipe
-    runs.inherit(job.checkpoints.earlier, job.checkpoints.own)
+    if group.first:
+        runs.inherit(job.checkpoints.earlier, job.checkpoints.own)
+    group.wait()
     meter = runs.Meter(wanted.batch_size * wanted.context, "tokens")
     around = recipe.Around(
-        work=job.folder / "work",
+        work=job.folder / "work" / str(group.rank),
         checkpoints=job.checkpoints.own,
         checkpoint_seconds=TrainerSettings().checkpoint_seconds,
         on_progress=lambda p: job.progress(meter.progress(p.step, p.steps, p.loss, p.seconds)),
         split=job.split,
         should_stop=job.should_stop,
+        ranks=group,
     )
     result = recipe.train(texts, validation, wanted, _model(job), around, base=base)
     shutil.rmtree(around.work)

@@ -21,6 +21,7 @@ import torch
 from imece.errors import JobError
 from imece.events.recipes import PretrainingRecipe
 from imece.runtime import checkpoints
+from imece.runtime.ranks import ALONE, Ranks
 from services.trainer import start
 from services.trainer.packing import Tokens, batches, pack
 
@@ -71,6 +72,8 @@ class Around:
     """Into how many parts a batch is cut to need less memory; the step stays the same."""
     on_progress: Callable[[Progress], None] = lambda _: None
     should_stop: Callable[[], bool] = lambda: False
+    ranks: Ranks = ALONE
+    """The processes that share each batch: the step is that of one process alone."""
 
 
 @dataclass
@@ -120,7 +123,7 @@ def train(
     resumed_from = _restore(run, checkpoints.newest(around.checkpoints, name))
     finished = _loop(run, packed, name, around, began)
     loss, bits = None, None
-    if finished:
+    if finished and around.ranks.first:
         with checkpoints.disk_full_is_named(out):
             start.write(begun, run.model, recipe, out)
         unseen = pack(begun.tokenizer, validation, around.work / "val.tokens", begun.end)
@@ -155,15 +158,16 @@ def _loop(run: _Run, packed: Tokens, name: str, around: Around, start: float) ->
     """Train to the end and return True, or stop where asked, with a checkpoint."""
     saved = time.monotonic()
     for windows in batches(len(packed), run.recipe, skip=run.step):
-        if around.should_stop():
-            _save(run, around.checkpoints, name)
+        if around.ranks.any(around.should_stop(), run.model.device):
+            _save(run, around, name)
+            around.ranks.wait()  # torchrun ends the others when the first is gone
             return False
         rows = _take(packed, windows, run.recipe.context, run.model.device)
-        _train_step(run, rows, around.split)
+        _train_step(run, rows, around)
         now = time.monotonic()
         around.on_progress(Progress(run.step, run.recipe.steps, run.losses[-1], now - start))
         if now - saved >= around.checkpoint_seconds and run.step < run.recipe.steps:
-            _save(run, around.checkpoints, name)
+            _save(run, around, name)
             saved = now
     return True
 
@@ -175,22 +179,34 @@ def _take(packed: Tokens, windows: Tokens, context: int, device: torch.device) -
     return torch.from_numpy(rows).to(device)
 
 
-def _train_step(run: _Run, rows: torch.Tensor, split: int = 1) -> None:
+def _train_step(run: _Run, rows: torch.Tensor, around: Around) -> None:
     recipe = run.recipe
     for group in run.optimizer.param_groups:
         group["lr"] = recipe.learning_rate * _schedule(run.step, recipe.steps, recipe.warmup)
     run.optimizer.zero_grad(set_to_none=True)
     value = 0.0
-    for part in rows.chunk(split):
+    mine = around.ranks.share(rows)
+    for part in mine.chunk(around.split) if len(mine) else ():
         loss = _loss(run.model, part) * (len(part) / len(rows))
         loss.backward()  # type: ignore[no-untyped-call]
         value += loss.item()
+    value = around.ranks.total(value, rows.device)
+    _add_up(run.model, around.ranks)
     if not math.isfinite(value):
         raise JobError("diverged", f"the loss is {value} at step {run.step + 1}: lower the rate")
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), _CLIP)
     run.optimizer.step()
     run.step += 1
     run.losses.append(value)
+
+
+def _add_up(model: Any, ranks: Ranks) -> None:
+    if ranks.world == 1:
+        return
+    for weight in model.parameters():
+        if weight.grad is None:  # a process without rows has nothing to add
+            weight.grad = torch.zeros_like(weight)
+    ranks.add_up([weight.grad for weight in model.parameters()])
 
 
 def _loss(model: Any, rows: torch.Tensor) -> torch.Tensor:
@@ -231,13 +247,15 @@ def _run_name(begun: start.Start, packed: Tokens, recipe: PretrainingRecipe) -> 
     return found.hexdigest()
 
 
-def _save(run: _Run, folder: Path, name: str) -> None:
+def _save(run: _Run, around: Around, name: str) -> None:
+    if not around.ranks.first:
+        return
     tensors = {}
     for key, weight in run.model.named_parameters():
         tensors[f"weight/{key}"] = weight.detach().cpu().numpy()
         for part, value in run.optimizer.state[weight].items():
             tensors[f"{part}/{key}"] = value.cpu().numpy()
-    checkpoints.save(folder, run.step, name, tensors, {"losses": run.losses})
+    checkpoints.save(around.checkpoints, run.step, name, tensors, {"losses": run.losses})
 
 
 @torch.no_grad()

@@ -11,6 +11,8 @@ from imece.events.recipes import AdaptationRecipe, LoraRecipe, PretrainingRecipe
 from imece.events.records import DatasetRef
 from imece.events.sweeps import Study, Sweep
 
+Devices = Annotated[int, Field(ge=1, le=1024)]
+
 
 class ModelRef(Part):
     """A base model by source URI, or a base plus an adapter by artifact URI."""
@@ -48,6 +50,8 @@ class TrainingRequested(Event):
     base: ShortText | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     timeout_seconds: Annotated[int, Field(ge=1, le=30 * 86400)] = 86400
+    devices: Devices = 1
+    """On how many GPUs at once, or processes where there are none; the steps stay the same."""
 
 
 class AdaptationRequested(Event):

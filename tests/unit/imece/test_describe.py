@@ -43,6 +43,7 @@ HELD: dict[str, Any] = {"owner": "köy:7:ab", "token": 2, "lease_until": NOW + 1
     ("changes", "ahead", "words"),
     [
         ({}, 0, ["free runner", "first in the queue", "priority 3"]),
+        ({"request": {"devices": 4}}, 0, ["free runner with 4 devices free at once"]),
         ({"token": 1}, 4, ["4 before it", "given back by attempt 1"]),
         (
             {"state": "retry-wait", "token": 1, "failure": FAILED, "next_attempt_at": NOW + 40},

@@ -37,20 +37,34 @@ def test_only_devices_with_room_are_given_those_with_most_first(
 
 def test_each_holder_has_a_device_of_its_own_and_the_last_waits(tmp_path: Path) -> None:
     some = devices(tmp_path)
-    with some.one() as first, devices(tmp_path).one() as second, some.one() as third:
+    with some.hold(1) as first, devices(tmp_path).hold(1) as second, some.hold(1) as third:
         assert first == {"CUDA_VISIBLE_DEVICES": "GPU-b"}
         assert second == {"CUDA_VISIBLE_DEVICES": "GPU-a"}
         assert third is None
-    with some.one() as again:
+    with some.hold(1) as again:
         assert again == first
 
 
 def test_a_device_without_enough_free_memory_is_not_given(tmp_path: Path) -> None:
     some = devices(tmp_path, needed=10_000)
-    with some.one() as first, some.one() as second:
+    with some.hold(1) as first, some.hold(1) as second:
         assert (first, second) == ({"CUDA_VISIBLE_DEVICES": "GPU-b"}, None)
 
 
 def test_a_machine_without_a_gpu_runs_jobs_on_its_cpu(tmp_path: Path) -> None:
-    with devices(tmp_path, found=[]).one() as first, devices(tmp_path, found=[]).one() as second:
+    with (
+        devices(tmp_path, found=[]).hold(1) as first,
+        devices(tmp_path, found=[]).hold(1) as second,
+    ):
         assert (first, second) == ({}, {})
+
+
+def test_several_devices_are_held_at_once_or_none_of_them(tmp_path: Path) -> None:
+    three = [*TWO, Device("GPU-c", 9_000, 16_000)]
+    here = devices(tmp_path, found=three)
+    assert here.most() == 3
+    with here.hold(2) as two, here.hold(2) as more, here.hold(1) as rest:
+        assert two == {"CUDA_VISIBLE_DEVICES": "GPU-b,GPU-c"}
+        assert more is None
+        assert rest == {"CUDA_VISIBLE_DEVICES": "GPU-a"}, "what was too little was given back"
+    assert devices(tmp_path, found=[]).most() is None

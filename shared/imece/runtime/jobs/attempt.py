@@ -14,8 +14,9 @@ import structlog
 from imece.errors import ImeceError, UnavailableError
 from imece.events import Progress, encode
 from imece.runtime.database import Database
-from imece.runtime.jobs import oom, process, store
+from imece.runtime.jobs import process, store
 from imece.runtime.jobs.announce import Announcer
+from imece.runtime.jobs.launch import Launcher, Running, Signs
 from imece.runtime.jobs.model import Failed, Job, Outcome, RetryPolicy, Succeeded
 from imece.runtime.jobs.outcome import decide, failed
 
@@ -52,6 +53,7 @@ class Attempt:
         policy: RetryPolicy,
         limits: Limits,
         *,
+        launcher: Launcher,
         changed: asyncio.Event,
         stop: asyncio.Event,
     ) -> None:
@@ -60,23 +62,25 @@ class Attempt:
         self.hurry = asyncio.Event()
         self._database, self._announcer = database, announcer
         self._policy, self._limits = policy, limits
-        self._changed, self._stop = changed, stop
+        self._launcher, self._changed, self._stop = launcher, changed, stop
         self._began = self._counted = self._renewed = time.monotonic()
         self._progressed = 0.0
-        self._kills: oom.Seen | None = None
 
     async def run(self, folder: Path, module: str, env: Mapping[str, str]) -> Job | None:
         """Run the child to its end and write the outcome; None when the lease was lost."""
-        self._kills = await asyncio.to_thread(oom.read)
-        child = await asyncio.to_thread(process.start, self.job, folder, module, env)
+        child = await asyncio.to_thread(
+            process.start, self.job, folder, module, env, self._launcher
+        )
         if isinstance(child, Failed):
             return await self._finish(child)
-        log.info("job.start", job=self.job.id, attempt=self.job.token, pid=child.process.pid)
+        self._attempt = process.attempt_folder(self.job, folder)
+        self._signs = Signs(self._attempt, time.monotonic())
+        log.info("job.start", job=self.job.id, attempt=self.job.token, name=child.name)
         try:
             why = await self._watch(child)
             if why in ("cancelled", "released"):
                 await self._wind_down(child, why)
-            code = child.exit_code()
+            code = await asyncio.to_thread(child.exit_code)
         finally:
             # Also when this task is cancelled or fails: no child outlives its supervision.
             await asyncio.shield(asyncio.to_thread(child.kill))
@@ -88,24 +92,28 @@ class Attempt:
             await asyncio.to_thread(process.drop_checkpoints, folder, self.job.id)
         return ended
 
-    async def _watch(self, child: process.Child) -> Why | None:
+    async def _watch(self, child: Running) -> Why | None:
         """Return why the child has to be stopped, None when it ended by itself."""
-        while child.exit_code() is None:
+        while await asyncio.to_thread(child.exit_code) is None:
             if self._stop.is_set():
                 return "released"
             if self.job.spent_seconds + time.monotonic() - self._began > self.job.timeout_seconds:
                 return "timed_out"
-            if self._limits.silence is not None and child.quiet_seconds() > self._limits.silence:
+            if self._is_silent():
                 return "silent"
             if self.hurry.is_set() or time.monotonic() - self._renewed >= self._limits.beat:
                 self.hurry.clear()
-                if (why := await self._beat(child)) is not None:
+                if (why := await self._beat()) is not None:
                     return why
             await asyncio.sleep(self._limits.tick)
         return None
 
-    async def _beat(self, child: process.Child) -> Why | None:
-        progress = await asyncio.to_thread(self._due_progress, child)
+    def _is_silent(self) -> bool:
+        most = self._limits.silence
+        return most is not None and self._signs.quiet_seconds(time.monotonic()) > most
+
+    async def _beat(self) -> Why | None:
+        progress = await asyncio.to_thread(self._due_progress)
         try:
             state = await self._renew(progress)
         except UnavailableError as error:
@@ -133,23 +141,23 @@ class Attempt:
             self._changed.set()
         return state
 
-    def _due_progress(self, child: process.Child) -> Progress | None:
+    def _due_progress(self) -> Progress | None:
         if time.monotonic() - self._progressed < self._limits.progress_every:
             return None
-        return child.new_progress()
+        return self._signs.new_progress()
 
-    async def _wind_down(self, child: process.Child, why: Why) -> None:
+    async def _wind_down(self, child: Running, why: Why) -> None:
         """Ask the child to save and stop, and wait for it, keeping the lease."""
-        child.ask_to_stop()
+        await asyncio.to_thread(child.ask_to_stop)
         cancelled = why == "cancelled"
         grace = self._limits.cancel_grace if cancelled else self._limits.stop_grace
         deadline = time.monotonic() + grace
-        while child.exit_code() is None and time.monotonic() < deadline:
+        while time.monotonic() < deadline and await asyncio.to_thread(child.exit_code) is None:
             if time.monotonic() - self._renewed >= self._limits.beat:
-                await self._beat(child)
+                await self._beat()
             await asyncio.sleep(self._limits.tick)
 
-    async def _outcome(self, child: process.Child, why: Why | None, code: int | None) -> Outcome:
+    async def _outcome(self, child: Running, why: Why | None, code: int | None) -> Outcome:
         if why == "cancelled":
             return "cancelled"
         if why == "timed_out":
@@ -160,8 +168,8 @@ class Attempt:
             return failed("stalled", message, retry=True)
         if why == "released" and code != 0:
             return "released"
-        starved = oom.evidence(self._kills, await asyncio.to_thread(oom.read))
-        decided = await asyncio.to_thread(decide, child.folder, self.job.token, code or 0, starved)
+        starved = await asyncio.to_thread(child.starved)
+        decided = await asyncio.to_thread(decide, self._attempt, self.job.token, code or 0, starved)
         return self._checked(decided)
 
     def _checked(self, outcome: Outcome) -> Outcome:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +22,8 @@ from imece.events import Progress
 from imece.runtime.checkpoints import Checkpoints
 from imece.runtime.jobs import files
 from imece.runtime.jobs.model import SPLIT
+
+_LOOK_SECONDS = 0.2
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
@@ -36,11 +40,15 @@ class ChildJob:
     request: dict[str, Any]
     folder: Path
     checkpoints: Checkpoints
+    rank: int = 0
+    """Which of the processes of this attempt it is; the first alone writes what others read."""
     _asked: threading.Event = field(default_factory=threading.Event)
     _saw: bool = False
 
     def progress(self, progress: Progress) -> None:
         """Report how far the work is; the runner announces the newest every few seconds."""
+        if self.rank != 0:
+            return
         content = progress.model_dump(mode="json")
         files.write_json(self.folder / files.PROGRESS, content, durable=False)
 
@@ -64,12 +72,13 @@ def main(work: Callable[[ChildJob], dict[str, Any]]) -> int:
         sys.stderr.write(f"usage: python -m MODULE ATTEMPT_FOLDER (with {files.REQUEST} in it)\n")
         return files.BAD_CONFIG
     signal.signal(signal.SIGTERM, lambda *_: job._asked.set())
-    threading.Thread(target=_die_with_the_runner, daemon=True).start()
+    _die_with_whoever_started_us()
     try:
         result = work(job)
         if job._saw:
             return files.INTERRUPTED
-        files.write_json(job.folder / files.RESULT, {"token": job.token, "result": result})
+        if job.rank == 0:
+            files.write_json(job.folder / files.RESULT, {"token": job.token, "result": result})
     except Stopped:
         return files.INTERRUPTED
     except Exception as error:
@@ -90,7 +99,21 @@ def _load(folder: Path) -> ChildJob | None:
         content["request"],
         folder,
         checkpoints,
+        rank=int(_of_torchrun("RANK") or 0),
     )
+
+
+def _of_torchrun(name: str) -> str | None:
+    """Return what torchrun tells each of its processes, None where there is only one."""
+    return os.environ.get(name)  # noqa: TID251 - its protocol, not a setting
+
+
+def _die_with_whoever_started_us() -> None:
+    # In a pod stdin is no pipe: what started us is elsewhere, and deletes the pod.
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=_die_with_the_runner, daemon=True).start()
+    if _of_torchrun("RANK") is not None:
+        threading.Thread(target=_die_with_torchrun, args=(os.getppid(),), daemon=True).start()
 
 
 def _die_with_the_runner() -> None:
@@ -102,12 +125,21 @@ def _die_with_the_runner() -> None:
     os._exit(1)
 
 
+def _die_with_torchrun(parent: int) -> None:
+    """End when torchrun is gone: it gave us a session of our own, where its end goes unheard."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_SECONDS)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
 def _fail(folder: Path, error: Exception) -> int:
     traceback.print_exc()
     reason, retry = named(error)
     failure = {"reason": reason, "message": str(error) or type(error).__name__, "retry": retry}
     try:
-        files.write_json(folder / files.FAILURE, failure)
+        # Of several processes the first to fail knows why; the others only lost it.
+        if not (folder / files.FAILURE).exists():
+            files.write_json(folder / files.FAILURE, failure)
     except OSError:
         # On a full disk the runner still has the last line of the log and the exit code.
         sys.stderr.write(f"{reason}: {failure['message']}\n")

@@ -12,7 +12,10 @@ def why(job: Job, ahead: int, now: float) -> str:
     if job.state == "queued":
         place = f"{ahead} before it in the queue" if ahead else "first in the queue"
         again = f", given back by attempt {job.token}" if job.token else ""
-        return f"waits for a free runner: {place}, priority {job.priority}{again}"
+        where = "a free runner"
+        if job.devices > 1:
+            where += f" with {job.devices} devices free at once"
+        return f"waits for {where}: {place}, priority {job.priority}{again}"
     if job.state == "retry-wait":
         left = job.next_attempt_at - now
         when = f"may start in {left:.0f} s" if left > 0 else "waits for a free runner"
@@ -35,6 +38,7 @@ def details(job: Job, ahead: int, now: float) -> dict[str, str | int | float | N
         "attempt": job.token,
         "failures": job.failures,
         "losses": job.losses,
+        "devices": job.devices,
         "split": job.request.get(SPLIT, 1),
         "seconds": round(job.spent_seconds, 1),
         "timeout_seconds": job.timeout_seconds,

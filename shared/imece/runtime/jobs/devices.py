@@ -1,4 +1,4 @@
-"""GPUs of this machine: which have room, and one job on each.
+"""GPUs of this machine: which have room, and one job on each, or on several at once.
 
 A device is held by a locked file, so it is free again the moment its holder dies. Nothing here
 imports torch; readings come from nvidia-smi.
@@ -69,24 +69,31 @@ class Devices:
         """Lock in `folder`; a device with less than `needed` MiB free is not given."""
         self._folder, self._needed, self._measure = folder, needed, measure
 
-    @contextmanager
-    def one(self) -> Iterator[dict[str, str] | None]:
-        """Hold a device; yields the environment of who may use it, None when all are taken.
+    def most(self) -> int | None:
+        """Return how many this machine has, None where it has none and the CPU does the work."""
+        return len(self._measure()) or None
 
-        A machine without GPUs gives an empty environment: its jobs run on the CPU.
+    @contextmanager
+    def hold(self, count: int) -> Iterator[dict[str, str] | None]:
+        """Hold `count` devices at once; yields the environment of who may use them.
+
+        None where fewer are free; then none is held. A machine without GPUs gives an empty
+        environment: its jobs run on the CPU, in as many processes.
         """
         devices = self._measure()
         if not devices:
             yield {}
             return
-        for uuid in by_room(devices, self._needed):
-            if (lock := self._lock(uuid)) is not None:
-                try:
-                    yield {"CUDA_VISIBLE_DEVICES": uuid}
-                finally:
-                    os.close(lock)
-                return
-        yield None
+        held: dict[str, int] = {}
+        try:
+            for uuid in by_room(devices, self._needed):
+                if len(held) < count and (lock := self._lock(uuid)) is not None:
+                    held[uuid] = lock
+            if len(held) < count:
+                _release(held)
+            yield {"CUDA_VISIBLE_DEVICES": ",".join(held)} if held else None
+        finally:
+            _release(held)
 
     def _lock(self, uuid: str) -> int | None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -97,3 +104,8 @@ class Devices:
             os.close(lock)
             return None
         return lock
+
+
+def _release(held: dict[str, int]) -> None:
+    while held:
+        os.close(held.popitem()[1])

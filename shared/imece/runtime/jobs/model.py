@@ -13,6 +13,10 @@ SPLIT = "split"
 OOM_KILLED = "oom_killed"
 WANTS_MEMORY = frozenset({"out_of_memory", OOM_KILLED})
 """Reasons after which the next attempt reads each batch in smaller parts."""
+DEVICES = "devices"
+"""Key of a stored request: on how many GPUs at once, or processes where there are none."""
+PEER_LOST = "peer_lost"
+"""Another process of the same attempt is gone."""
 TERMINAL: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 _SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
@@ -61,6 +65,11 @@ class Job:
     failure: Failure | None
     submitted_at: float
     changed_at: float
+
+    @property
+    def devices(self) -> int:
+        """How many devices, and processes, its attempts take."""
+        return int(self.request.get(DEVICES, 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from typing import Any
 from imece.events import Failure
 from imece.events.base import BIDI_CONTROLS
 from imece.runtime.jobs import files
-from imece.runtime.jobs.model import OOM_KILLED, Failed, Outcome, Succeeded
+from imece.runtime.jobs.model import OOM_KILLED, PEER_LOST, Failed, Outcome, Succeeded
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-_NOISE = re.compile(r"^(\s|Traceback \(|\[?[~^]+$|During handling|The above exception)")
+_NOISE = re.compile(r"^(\s|Traceback \(|\[?[~^=-]+$|During handling|The above exception)")
 _NO_MODULE = re.compile(r": No module named [\w.']+$")
 _IMPORT = ("ModuleNotFoundError:", "ImportError:")
+_PEER_KILLED = re.compile(r"Signal \d+ \(\w+\) received by PID")
 _TAIL_BYTES = 64 * 1024
 _MAX_MESSAGE = 1_000
 
@@ -32,7 +33,7 @@ def decide(folder: Path, token: int, code: int, starved: str | None = None) -> O
             return Succeeded(result)
         message = f"the job exited with 0 without a valid {files.RESULT}"
         return failed("no_result", _with_last_line(message, folder), retry=False)
-    if starved is not None and (code < 0 or not (folder / files.FAILURE).exists()):
+    if starved is not None and (code < 0 or _reason(folder) in (None, PEER_LOST)):
         # A helper's death ends the child with a code of its own and no name.
         message = f"killed by the kernel for want of memory: {starved}"
         return failed(OOM_KILLED, _with_last_line(message, folder), retry=True)
@@ -82,11 +83,18 @@ def _result(folder: Path, token: int) -> dict[str, Any] | None:
     return result if isinstance(result, dict) else None
 
 
+def _reason(folder: Path) -> str | None:
+    told = files.read_json(folder / files.FAILURE)
+    return None if told is None else str(told.get("reason"))
+
+
 def _by_itself(folder: Path, code: int) -> Failed:
     told = files.read_json(folder / files.FAILURE)
     if told is not None and told.keys() >= {"reason", "message", "retry"}:
         return failed(str(told["reason"]), str(told["message"]), retry=bool(told["retry"]))
     line = last_line(folder / files.LOG)
+    if _PEER_KILLED.search(line):  # torchrun's last word on one of its processes
+        return failed("killed", line, retry=True)
     if code == files.BAD_CONFIG:
         return failed("bad_config", line or "the job refused its configuration", retry=False)
     if code == files.INTERRUPTED:

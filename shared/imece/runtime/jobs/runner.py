@@ -21,7 +21,9 @@ from imece.runtime.jobs import metrics, store
 from imece.runtime.jobs.announce import Announcer, Failures, Kind, Results, nothing
 from imece.runtime.jobs.attempt import Attempt, Limits
 from imece.runtime.jobs.devices import Devices
+from imece.runtime.jobs.launch import Launcher
 from imece.runtime.jobs.model import Job, JobRequest, RetryPolicy
+from imece.runtime.jobs.process import Processes
 
 log = structlog.get_logger()
 
@@ -49,14 +51,15 @@ class Jobs:
         poll_seconds: float = 1,
         env: Mapping[str, str] | None = None,
         devices: Devices | None = None,
+        launcher: Launcher | None = None,
     ) -> None:
         """Remember how to run; nothing starts before `run`.
 
         `module` is run as ``python -m``; `folder` holds the attempts and has to be shared by all
         runners for a job to resume on another machine. A job that no attempt began within
         `start_seconds` fails; a child without a sign of life for `silence_seconds` is killed and
-        tried again. `results` and `failures` are pure: they may
-        be asked again for the same job and have to give the same events.
+        tried again. Without a `launcher` attempts are processes here. `results` and `failures` are
+        pure: they may be asked again for the same job and have to give the same events.
         """
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._database = database
@@ -70,6 +73,7 @@ class Jobs:
         self._limits = Limits(lease=lease_seconds, silence=silence_seconds)
         self._module, self._folder, self._env = module, folder, dict(env or {})
         self._devices = devices
+        self._launcher = launcher or Processes()
         self._announcer = Announcer(service, kind, results, failures)
         self._claimable = asyncio.Event()
         self._changed = asyncio.Event()
@@ -112,25 +116,34 @@ class Jobs:
             slots = [group.create_task(self._slot(stop)) for _ in range(self._slots)]
             announcing = group.create_task(self._announcing())
             await asyncio.wait(slots)
-            announcing.cancel()
+            async with self._publishing:  # between publishing and marking it would publish again
+                announcing.cancel()
         await self._announce_now()
 
     async def run_once(self, stop: asyncio.Event | None = None) -> Job | None:
         """Claim and run one job to the end of its attempt; None when nothing was claimable.
 
-        Where `devices` were given, one is held meanwhile; without a free one nothing is claimed.
+        Where `devices` were given, the job holds as many as it wants meanwhile. While they are not
+        free at once nothing is claimed, so that small jobs do not keep a large one waiting for
+        ever; one that wants more than this machine has is left to others.
         """
         if self._devices is None:
             return await self._run_on({}, stop)
+        most = await asyncio.to_thread(self._devices.most)
+        wanted = await self._database.run(store.next_up, time.time(), most)
+        if wanted is None:
+            return None
         with ExitStack() as held:
-            env = await asyncio.to_thread(held.enter_context, self._devices.one())
-            return None if env is None else await self._run_on(env, stop)
+            env = await asyncio.to_thread(held.enter_context, self._devices.hold(wanted.devices))
+            return None if env is None else await self._run_on(env, stop, wanted.id)
 
-    async def _run_on(self, env: Mapping[str, str], stop: asyncio.Event | None) -> Job | None:
+    async def _run_on(
+        self, env: Mapping[str, str], stop: asyncio.Event | None, only: str | None = None
+    ) -> Job | None:
         # Under the lock, so that "queued" is announced before "running" replaces it.
         async with self._publishing:
             claimed = await self._database.run(
-                store.claim, self.owner, time.time(), self._limits.lease, self._policy
+                store.claim, self.owner, time.time(), self._limits.lease, self._policy, only=only
             )
         self._changed.set()
         if claimed is None:
@@ -144,6 +157,7 @@ class Jobs:
             self._announcer,
             self._policy,
             self._limits,
+            launcher=self._launcher,
             changed=self._changed,
             stop=stop or asyncio.Event(),
         )

@@ -36,6 +36,7 @@ __all__ = ["JOB", "define"]
 
 _C = JOB.c
 _LIVE = ("running", "cancelling")
+_ORDER = (_C.priority.desc(), _C.submitted_at, _C.id)
 
 
 def submit(
@@ -80,15 +81,32 @@ def counts(connection: Connection) -> dict[str, int]:
     return {state: count for state, count in rows}
 
 
+def next_up(connection: Connection, now: float, most: int | None) -> Job | None:
+    """Return the most urgent claimable job that takes at most `most` devices (None: any)."""
+    statement = select(JOB).where(_claimable(now)).order_by(*_ORDER)
+    for row in connection.execute(statement).mappings():
+        job = job_of(row)
+        if most is None or job.devices <= most:
+            return job
+    return None
+
+
 def claim(
-    connection: Connection, owner: str, now: float, lease: float, policy: RetryPolicy
+    connection: Connection,
+    owner: str,
+    now: float,
+    lease: float,
+    policy: RetryPolicy,
+    *,
+    only: str | None = None,
 ) -> tuple[Job, bool] | None:
     """Take the most urgent claimable job for `lease` seconds, and whether it was lost before.
 
-    None when nothing is claimable. A job whose machine was lost is counted as a loss; one lost too
-    often ends here as failed, one that was being cancelled as cancelled, and the next is looked at.
+    With `only` that one or none. None when nothing is claimable. A job whose machine was lost is
+    counted as a loss; one lost too often ends here as failed, one that was being cancelled as
+    cancelled, and the next is looked at.
     """
-    while (found := _candidate(connection, now)) is not None:
+    while (found := _candidate(connection, now, only)) is not None:
         lost = found.state in _LIVE
         if found.state == "cancelling":
             _change(connection, found, owner, now, state="cancelled", owner=None)
@@ -214,18 +232,18 @@ def mark_announced(connection: Connection, job: Job) -> None:
     connection.execute(update(JOB).where(_C.id == job.id).values(announced=job.version))
 
 
-def _candidate(connection: Connection, now: float) -> Job | None:
-    claimable = or_(
+def _claimable(now: float) -> ColumnElement[bool]:
+    return or_(
         _C.state == "queued",
         and_(_C.state == "retry-wait", _C.next_attempt_at <= now),
         and_(_C.state.in_(_LIVE), _C.lease_until < now),
     )
+
+
+def _candidate(connection: Connection, now: float, only: str | None) -> Job | None:
+    wanted = _claimable(now) if only is None else and_(_claimable(now), _C.id == only)
     statement = (
-        select(JOB)
-        .where(claimable)
-        .order_by(_C.priority.desc(), _C.submitted_at, _C.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
+        select(JOB).where(wanted).order_by(*_ORDER).limit(1).with_for_update(skip_locked=True)
     )
     row = connection.execute(statement).mappings().first()
     return job_of(row) if row else None

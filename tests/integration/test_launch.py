@@ -1,0 +1,130 @@
+"""One training over several processes of this machine, through torchrun on the CPU."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+import pytest_asyncio
+
+from imece.events import JobCancelRequested, PretrainingRecipe, TrainingRequested, new
+from imece.runtime.artifacts import Artifacts
+from imece.runtime.database import Database
+from imece.runtime.jobs import Job, JobRequest, Jobs, store
+from tests.integration.job_runner import make_database, make_jobs
+from tests.integration.test_jobs import CAUSE, running
+from tests.processes import command
+from tests.training import documents, publish
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(400)]
+RECIPE = PretrainingRecipe(
+    vocabulary=330, layers=1, hidden=16, heads=2, context=16, steps=40, batch_size=5
+)
+
+
+class Place:
+    """The trainer's child module on a queue without a broker."""
+
+    def __init__(self, home: Path, database: Database) -> None:
+        self.home, self.database = home, database
+        env = {"IMECE_HOME": str(home), "IMECE_TRAINER_CHECKPOINT_SECONDS": "0.05"}
+        self.jobs: Jobs = make_jobs(
+            database,
+            self._published,
+            home / "jobs",
+            module="services.trainer.job",
+            results=lambda *_: (),
+            env={**env, "OMP_NUM_THREADS": "1"},
+        )
+
+    async def _published(self, *_: object) -> None:
+        """There is nobody to tell."""
+
+    async def submit(self, name: str, **request: Any) -> None:
+        ref = publish(Artifacts(str(self.home / "artifacts")), documents(60), dataset="docs")
+        recipe = RECIPE.model_copy(update=request.pop("recipe", {}))
+        asked = TrainingRequested(model="m", datasets=(ref,), recipe=recipe, **request)
+        stored = asked.model_dump(mode="json", exclude_none=True)
+        await self.jobs.submit(CAUSE, JobRequest(id=name, model="m", request=stored))
+
+    async def until(self, name: str, *states: str) -> Job:
+        while True:
+            job = await self.database.run(store.get, name)
+            assert job is not None
+            if job.state in states:
+                return job
+            await asyncio.sleep(0.05)
+
+    def workers(self, name: str) -> list[psutil.Process]:
+        """Return the processes that train, without the torchrun that started them."""
+        attempts = str(self.home / "jobs" / name)
+        found = [p for p in psutil.process_iter() if attempts in " ".join(command(p))]
+        return [p for p in found if "torch.distributed.run" not in " ".join(command(p))]
+
+    async def checkpoint(self, name: str) -> None:
+        while True:
+            if list((self.home / "jobs" / name).glob("*/checkpoints/step-*")):
+                return
+            await asyncio.sleep(0.02)
+
+
+@pytest_asyncio.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with make_database(f"sqlite:///{tmp_path}/jobs.db") as database:
+        yield Place(tmp_path, database)
+
+
+async def test_two_processes_take_the_steps_of_one(place: Place) -> None:
+    await place.submit("one")
+    await place.submit("two", devices=2)
+    async with running(place.jobs):
+        one = await place.until("one", "succeeded", "failed")
+        two = await place.until("two", "succeeded", "failed")
+    assert (one.failure, two.failure) == (None, None)
+    assert one.result is not None
+    assert two.result is not None
+    alone, together = one.result["losses"], two.result["losses"]
+    assert [step for step, _ in together] == list(range(1, 41))
+    assert [loss for _, loss in together] == pytest.approx([loss for _, loss in alone], rel=1e-4)
+    assert two.result["metrics"]["tokens"] == one.result["metrics"]["tokens"]
+
+
+async def test_a_lost_process_ends_its_attempt_and_the_next_goes_on_from_the_checkpoint(
+    place: Place,
+) -> None:
+    await place.submit("j", devices=2, recipe={"steps": 400})
+    async with running(place.jobs):
+        await place.checkpoint("j")
+        workers = place.workers("j")
+        assert len(workers) == 2
+        os.kill(workers[-1].pid, signal.SIGKILL)
+        waiting = await place.until("j", "retry-wait", "failed")
+        job = await place.until("j", "succeeded", "failed")
+    assert waiting.failure is not None
+    assert waiting.failure.reason in ("peer_lost", "killed")
+    assert (job.state, job.token) == ("succeeded", 2)
+    assert job.result is not None
+    assert job.result["metrics"]["resumed_from"] > 0
+
+
+async def test_all_processes_of_a_cancelled_job_are_gone_within_5_seconds(place: Place) -> None:
+    await place.submit("j", devices=2, recipe={"steps": 100_000})
+    async with running(place.jobs):
+        await place.checkpoint("j")
+        began = time.monotonic()
+        await place.jobs.on_cancel(new(JobCancelRequested(job="j"), "upstream"))
+        job = await place.until("j", "cancelled")
+        assert time.monotonic() - began < 5
+    assert job.failure is None
+    for _ in range(20):
+        if not place.workers("j"):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"still there: {place.workers('j')}")
