@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -101,7 +102,8 @@ def measure(bench: Bench, driven: Mapping[str, Sequence[Drive]], quick: bool) ->
         lambda: table.baseline_rows(bench, some),
         lambda: table.ablation_rows(bench, table.ABLATED if quick else table.FORMS),
         lambda: table.grid_rows(bench, *(_SOME if quick else _GRID)),
-        not_measured,
+        lambda: [] if quick else trained(bench),
+        lambda: not_measured(quick),
     ]
     return [row for part in parts for row in part()]
 
@@ -157,15 +159,24 @@ def timed(bench: Bench, quick: bool) -> list[Row]:
     ]
 
 
-def not_measured() -> list[Row]:
+def trained(bench: Bench) -> list[Row]:
+    """What offered poison does to a trained model; `guarding.downstream` runs this alone."""
+    from tests.bench.guarding import downstream  # torch takes seconds to import
+
+    with tempfile.TemporaryDirectory() as folder:
+        return downstream.with_bar(bench.material, downstream.FULL, Path(folder), Console())
+
+
+def not_measured(quick: bool) -> list[Row]:
     """Figures of the issue that this run has no means to compute, with the reason."""
     reasons = {
         "judge_flips": "no judge's endpoint is configured; the guard asks none yet",
-        "downstream_asr_delta": "training runs only in the full run; not built yet",
-        "downstream_clean_delta": "training runs only in the full run; not built yet",
         "loss_filter": "a base model's loss on every row takes minutes on two cores",
         "judge_only": "no judge's endpoint is configured",
     }
+    if quick:
+        why = "three models are trained for it; only the full run does"
+        reasons |= {"downstream_asr_delta": why, "downstream_clean_delta": why}
     return [Row(f"guard.{name}", None, "", note=why) for name, why in reasons.items()]
 
 
