@@ -115,6 +115,18 @@ def asked(event: Envelope[EvaluationRequested] | Envelope[AdapterTrained]) -> As
     return Asked(data.model, data.ref, plan, origin)
 
 
+def learned(data: EvaluationRequested | AdapterTrained) -> dict[str, Any] | None:
+    """Return what a model that the gate decides on was made of, where the event says it."""
+    if (
+        not isinstance(data, AdapterTrained)
+        or data.evaluation is None
+        or not data.evaluation.decide
+    ):
+        return None
+    told = data.model_dump(mode="json", include={"base", "recipe", "datasets"})
+    return dict(told)
+
+
 def evaluation_id(event: Envelope[Any]) -> str:
     """Return the id of the evaluation (and its job) that `event` causes."""
     return derived_id("evaluation", event.source, event.id)

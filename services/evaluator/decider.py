@@ -144,6 +144,7 @@ class Decider:
             judgements_asked=evaluation.judge_asked,
             policy=self._policy,
             requested_by=evaluation.asked.plan.requested_by,
+            probes=_part(result, "probes") if "probes" in result else None,
         )
 
     async def _propose(self, evaluation: Evaluation) -> None:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imece.errors import RejectedError
 from imece.events import Check, JudgementCompleted, ModelRef, PromotionDecided
 from imece.runtime.artifacts import Artifacts, canonical_json, digest
-from services.evaluator import approval, core, gate
+from services.evaluator import approval, core, gate, probes
 from services.evaluator.approval import Word
 from services.evaluator.core import Item, same_model
 from services.evaluator.policy import Policy, Verdict
@@ -41,6 +41,8 @@ class Evidence(BaseModel):
     requested_by: str | None = None
     words: tuple[Word, ...] = ()
     """What people said, where the policy asks them."""
+    probes: Part | None = None
+    """The second gate's questions and answers; none where no feedback was learned."""
 
     @property
     def serving(self) -> bool:
@@ -78,6 +80,7 @@ def judge(artifacts: Artifacts, evidence: Evidence) -> tuple[Verdict, tuple[Chec
         evidence.judgements_asked,
         evidence.policy,
     )
+    verdict, checks = _second(artifacts, evidence, verdict, checks)
     return gate.against_champion(verdict, checks, evidence.baseline, evidence.champion)
 
 
@@ -89,6 +92,19 @@ def decide(artifacts: Artifacts, evidence: Evidence, kept: Part) -> PromotionDec
         said = approval.check(evidence.words, policy.people, evidence.requested_by)
         verdict, checks = gate.verdict_of([said]), (*checks, said)
     return decision(evidence, verdict, checks, kept)
+
+
+def _second(
+    artifacts: Artifacts, evidence: Evidence, verdict: Verdict, checks: tuple[Check, ...]
+) -> tuple[Verdict, tuple[Check, ...]]:
+    """Let the second gate forbid what the first one allowed."""
+    part, policy = evidence.probes, evidence.policy.second
+    if part is None or policy is None:
+        return verdict, checks
+    more = probes.checks(probes.load(artifacts.get(part.uri, part.digest)), policy)
+    if any(check.outcome == "failed" for check in more):
+        verdict = "reject"
+    return verdict, (*checks, *more)
 
 
 def decision(
@@ -108,7 +124,8 @@ def decision(
         policy=evidence.policy.name,
         rolled_back=broken,
         approvals=approval.approvers(evidence.words, evidence.requested_by),
-        inputs={
+        inputs=({"probes": evidence.probes.digest} if evidence.probes else {})
+        | {
             "candidate-items": evidence.candidate_items.digest,
             "baseline-items": evidence.baseline_items.digest,
             "judgements": digest(told),

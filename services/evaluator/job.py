@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from imece.runtime import datasets
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs.child import ChildJob, Stopped, main
 from imece.runtime.settings import Settings
-from services.evaluator import answers, core, metrics, recipe
+from services.evaluator import answers, core, metrics, probes, probing, recipe
 from services.evaluator.core import Item, Question
+from services.evaluator.policy import read_policy
+from services.evaluator.probes import Probe
 from services.evaluator.scores.items import scored
 from services.evaluator.settings import EvaluatorSettings
 
@@ -42,12 +45,7 @@ class Run:
 
     def items(self, ref: ModelRef) -> tuple[list[Item], str]:
         """Return the graded answers of a model to all suites, and the digest of its base."""
-        base, digest = self._base(ref)
-        adapter = None
-        if ref.adapter is not None and ref.adapter_digest is not None:
-            into = self.cache / "artifacts"
-            adapter = self.artifacts.fetch_folder(ref.adapter, ref.adapter_digest, into)
-            _check_adapter(adapter, ref, digest)
+        base, adapter, digest = self._model(ref)
         found: list[Item] = []
         for suite, asked in self.suites:
             decoding = f"greedy/{self.own.max_new_tokens}"
@@ -60,6 +58,28 @@ class Run:
             self._report(0)
             found += items
         return found, digest
+
+    def say(self, ref: ModelRef, prompts: Sequence[str]) -> list[str]:
+        """Return a model's answers to plain prompts; they are graded by whoever asks."""
+        base, adapter, _ = self._model(ref)
+        said = self._loaded(base, exact=False).answer(
+            adapter,
+            prompts,
+            max_new_tokens=self.own.max_new_tokens,
+            batch_size=self.own.batch_size,
+            on_progress=lambda done, _all: self._report(done),
+        )
+        self.done += len(prompts)
+        return said
+
+    def _model(self, ref: ModelRef) -> tuple[Path, Path | None, str]:
+        base, digest = self._base(ref)
+        if ref.adapter is None or ref.adapter_digest is None:
+            return base, None, digest
+        into = self.cache / "artifacts"
+        adapter = self.artifacts.fetch_folder(ref.adapter, ref.adapter_digest, into)
+        _check_adapter(adapter, ref, digest)
+        return base, adapter, digest
 
     def _answer(self, base: Path, adapter: Path | None, asked: list[Question]) -> list[Item]:
         """Let the model write or weigh, as each question wants; the order is kept."""
@@ -158,8 +178,9 @@ def work(job: ChildJob) -> dict[str, Any]:
     if job.request["baseline"] is not None:
         models["baseline"] = ModelRef.model_validate(job.request["baseline"])
     suites = _suites(artifacts, plan)
-    steps = len(models) * sum(len(asked) for _, asked in suites)
     own = EvaluatorSettings()
+    asked = _probes(job, artifacts, own, [each for _, questions in suites for each in questions])
+    steps = len(models) * (len(asked) + sum(len(questions) for _, questions in suites))
     run = Run(job, artifacts, settings.cache, own, suites, steps, time.monotonic())
     result: dict[str, Any] = {}
     for part, ref in models.items():
@@ -168,7 +189,21 @@ def work(job: ChildJob) -> dict[str, Any]:
         result |= {part: stored.uri, f"{part}_digest": stored.digest, f"{part}_base": digest}
         if part == "items":
             result["metrics"] = [m.model_dump(mode="json") for m in metrics.measure(items)]
+    if asked:
+        said = probing.answered(asked, lambda part, prompts: run.say(models[part], prompts))
+        stored = artifacts.put(f"evaluations/{job.id}/probes.jsonl", probes.dump(said))
+        result |= {"probes": stored.uri, "probes_digest": stored.digest}
     return result
+
+
+def _probes(
+    job: ChildJob, artifacts: Artifacts, own: EvaluatorSettings, suites: list[Question]
+) -> list[Probe]:
+    """Return what the second gate asks; nothing where it is not known what was learned."""
+    learned, policy = job.request.get("learned"), read_policy(own.policy).second
+    if not learned or job.request["baseline"] is None or policy is None:
+        return []
+    return probing.wanted(probing.lessons(artifacts, learned["datasets"]), suites, policy)
 
 
 def _suites(artifacts: Artifacts, plan: EvaluationPlan) -> list[tuple[DatasetRef, list[Question]]]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imece.errors import ConfigError
 from imece.runtime.artifacts import canonical_json, digest
+from services.evaluator.second import SecondPolicy
 
 Outcome = Literal["passed", "failed", "inconclusive"]
 Verdict = Literal["promote", "reject", "inconclusive"]
@@ -89,6 +90,8 @@ class Policy(_Strict):
     non_inferiority: NonInferiorityPolicy | None = None
     superiority: SuperiorityPolicy
     approval: ApprovalPolicy | None = None
+    second: SecondPolicy | None = None
+    """What is asked because of the feedback that was learned; none asks nothing."""
 
     def digest(self) -> str:
         """Return the hash of what it asks for: parts that it lacks, and later ones, change none."""

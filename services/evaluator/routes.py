@@ -58,7 +58,8 @@ class Routes:
         baseline = core.baseline_of(asked, champion, previous)
         id = core.evaluation_id(event)
         kept = await self._database.run(store.add, id, asked, baseline, event.traceparent)
-        await self._jobs.submit(event, job_request(kept, self._timeout))
+        learned = core.learned(event.data)
+        await self._jobs.submit(event, job_request(kept, self._timeout, learned))
 
     async def on_judgements(self, events: Sequence[Envelope[JudgementCompleted]]) -> None:
         await self._database.run(store.add_judgements, [event.data for event in events])
@@ -104,12 +105,15 @@ def check(asked: core.Asked) -> None:
             )
 
 
-def job_request(kept: store.Evaluation, timeout_seconds: int) -> JobRequest:
-    """Return the job that answers the suites."""
+def job_request(
+    kept: store.Evaluation, timeout_seconds: int, learned: Mapping[str, Any] | None = None
+) -> JobRequest:
+    """Return the job that answers the suites; `learned` says how an adapter was made."""
     request = {
         "ref": kept.asked.ref.model_dump(mode="json"),
         "plan": kept.asked.plan.model_dump(mode="json"),
         "baseline": kept.baseline.model_dump(mode="json") if kept.baseline else None,
+        "learned": learned,
     }
     return JobRequest(kept.id, kept.asked.model, request, timeout_seconds=timeout_seconds)
 

@@ -36,10 +36,13 @@ def read(
     ref: DatasetRef,
     kinds: Collection[str] | None = None,
     split: str | None = None,
+    *,
+    taken_out: bool = False,
 ) -> list[Row]:
     """Return the rows of `ref` in a stable order, those taken out since left out.
 
     `kinds` (such as ``{"instruction"}``) and `split` (train, validation, test) narrow it down.
+    With `taken_out` it returns only what was taken out: its parts still hold it.
     `RejectedError` with the reason `dataset_missing` or `dataset_corrupt` when it is not what
     `ref` says. Blocks.
     """
@@ -49,9 +52,9 @@ def read(
         row
         for part in manifest["parts"]
         for row in _part(artifacts, ref, part)
-        if row["row_id"] not in revoked
+        if (row["row_id"] in revoked) == taken_out
     ]
-    if len(rows) != manifest["rows"]:
+    if not taken_out and len(rows) != manifest["rows"]:
         raise _corrupt(ref, f"it has {len(rows)} rows, its manifest says {manifest['rows']}")
     try:
         return [
