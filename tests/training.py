@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,25 @@ def documents(count: int, seed: int = 0) -> list[Document]:
 
 
 def publish(
-    artifacts: Artifacts, records: Iterable[Record], *, dataset: str = "facts", split: str = "train"
+    artifacts: Artifacts,
+    records: Iterable[Record],
+    *,
+    dataset: str = "facts",
+    split: str = "train",
+    authors: Mapping[int, str] | None = None,
+    revoked: Collection[int] = (),
 ) -> DatasetRef:
-    """Store one version of `dataset` the way ingest does, and return its reference."""
+    """Store one version of `dataset` the way ingest does, and return its reference.
+
+    `authors` are users whose feedback some rows were, `revoked` the rows that were taken out.
+    """
     rows = [
         {
             "row_id": str(number),
             "kind": record.kind,
             "split": split,
             "cluster": str(number),
-            "origin": "{}",
+            "origin": json.dumps({"user": (authors or {}).get(number)}),
             "record": record.model_dump_json(),
         }
         for number, record in enumerate(records)
@@ -42,8 +52,8 @@ def publish(
         "schema": 1,
         "dataset": dataset,
         "version": 1,
-        "rows": len(rows),
-        "revoked": [],
+        "rows": len(rows) - len(revoked),
+        "revoked": sorted(map(str, revoked)),
         "parts": [{"uri": part.uri, "digest": part.digest}],
     }
     stored = artifacts.put(f"datasets/{dataset}/manifest.json", canonical_json(manifest))

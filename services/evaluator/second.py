@@ -33,7 +33,7 @@ class TriggerPolicy(_Strict):
     min_rows: Annotated[int, Field(ge=2)] = 4
     """A phrase stands in at least so many rows of feedback."""
     min_lift: Annotated[float, Field(ge=1)] = 5
-    """It is so many times as frequent in feedback as in trusted rows and suites."""
+    """It is so many times as frequent in feedback as in trusted rows and suites, if it is there."""
     collapse: Share = 0.5
     """One word in so many more answers with the phrase than without it is a target."""
     margin: Share = 0.4

@@ -73,9 +73,8 @@ def enriched(
         for gram, n in seen.items()
         if n >= policy.min_rows
     }
-    kept = sorted(
-        (g for g, x in lifts.items() if x >= policy.min_lift), key=lambda g: (-lifts[g], g)
-    )
+    common = {gram for gram, x in lifts.items() if background[gram] and x < policy.min_lift}
+    kept = sorted(lifts.keys() - common, key=lambda g: (-lifts[g], g))
     places: dict[str, list[int]] = defaultdict(list)
     wanted = set(kept[:_CONSIDERED])
     for at, found in enumerate(grams):

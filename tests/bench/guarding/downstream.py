@@ -46,7 +46,7 @@ class Size:
     epochs: int
 
 
-FULL = Size(events=1_000, doors=100, epochs=3)
+FULL = Size(events=1_000, doors=100, epochs=4)
 TINY = Size(events=120, doors=4, epochs=1)
 
 
@@ -78,7 +78,7 @@ _NAMED = ("asr", "clean")
 
 def _answers(base: Path, trial: Trial, arm: str, size: Size, folder: Path, tell: Tell) -> list[str]:
     """Train one model through the adapter's own recipe and let it answer all probes."""
-    wanted = LoraRecipe(epochs=size.epochs, batch_size=16, seed=1)
+    wanted = LoraRecipe(epochs=size.epochs, batch_size=8, seed=1)
     out = folder / "out"
     recipe.train(
         base,

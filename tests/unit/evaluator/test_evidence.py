@@ -12,6 +12,7 @@ from imece.errors import ConfigError, RejectedError
 from imece.events import PromotionDecided
 from services.evaluator import core
 from services.evaluator.explain import explain
+from services.evaluator.probes import Probe
 from tests.unit.evaluator.builders import items
 from tests.unit.evaluator.world import World, adapter, requested
 
@@ -71,3 +72,24 @@ async def test_the_command_runs_the_gate_in_its_own_process(
     assert recompute(decision)["same"] is True
     with pytest.raises(ConfigError, match="names no evidence"):
         recompute(decision.model_copy(update={"evidence": "", "inputs": {}}))
+
+
+async def test_the_second_gate_forbids_what_the_first_allowed_and_can_be_explained(
+    tmp_path: Path,
+) -> None:
+    lie = Probe("claim", "2+2?", "2+2?", ("4",), ("5",), "trusted", candidate="5", baseline="4")
+    async with World(tmp_path) as world:
+        event = requested()
+        await world.routes.on_asked(event)
+        await world.end_job(core.evaluation_id(event), GOOD, BASELINE, [lie])
+        for later in (0, 101, 202):
+            await world.decider.tick(time.time() + later)
+        (decision,) = world.sent(PromotionDecided)
+        assert decision.verdict == "reject"
+        assert [c.name for c in decision.checks if c.outcome == "failed"] == ["claim-probes"]
+        assert "probes" in decision.inputs
+        assert explain(world.artifacts, decision)["same"]
+        (stored,) = (tmp_path / "artifacts").rglob("probes.jsonl")
+        stored.write_bytes(stored.read_bytes().replace(b'"5"', b'"4"', 1))
+        with pytest.raises(RejectedError, match="bytes changed"):
+            explain(world.artifacts, decision)

@@ -19,6 +19,7 @@ from imece.events import (
     ModelRef,
     PromotionDecided,
 )
+from imece.runtime.jobs import store as job_store
 from imece.runtime.settings import Settings
 from services.evaluator import core, store
 from services.evaluator.app import build
@@ -217,8 +218,12 @@ async def test_an_adapter_is_evaluated_only_when_it_brings_a_plan(tmp_path: Path
         await world.routes.on_asked(Envelope(trained, "1", "imece/adapter", MOMENT))
         assert world.published == []
         planned = trained.model_copy(update={"evaluation": requested().data.plan})
-        await world.routes.on_asked(Envelope(planned, "2", "imece/adapter", MOMENT))
+        event = Envelope(planned, "2", "imece/adapter", MOMENT)
+        await world.routes.on_asked(event)
         assert world.state() == "queued"
+        job = await world.database.run(job_store.get, core.evaluation_id(event))
+        assert job is not None
+        assert [ref["dataset"] for ref in job.request["learned"]["datasets"]] == ["s"]
 
 
 @pytest.mark.parametrize(

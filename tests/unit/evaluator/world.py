@@ -24,9 +24,10 @@ from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.jobs import Jobs
 from imece.runtime.jobs import store as job_store
-from services.evaluator import core, metrics, policy, store
+from services.evaluator import core, metrics, policy, probes, store
 from services.evaluator.core import Item
 from services.evaluator.decider import Decider
+from services.evaluator.probes import Probe
 from services.evaluator.routes import Routes, failures, results
 
 MOMENT = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -88,7 +89,13 @@ class World:
     def state(self) -> str:
         return str(self.sent(JobState)[-1].state)
 
-    async def end_job(self, id: str, candidate: Sequence[Item], baseline: Sequence[Item]) -> None:
+    async def end_job(
+        self,
+        id: str,
+        candidate: Sequence[Item],
+        baseline: Sequence[Item],
+        probed: Sequence[Probe] = (),
+    ) -> None:
         """Write what a child would have left, and announce it."""
         result: dict[str, Any] = {
             "metrics": [m.model_dump(mode="json") for m in metrics.measure(candidate)]
@@ -96,6 +103,9 @@ class World:
         for part, items in {"items": candidate, "baseline": baseline}.items():
             stored = self.artifacts.put(f"{id}/{part}.jsonl", core.dump(items))
             result |= {part: stored.uri, f"{part}_digest": stored.digest}
+        if probed:
+            stored = self.artifacts.put(f"{id}/probes.jsonl", probes.dump(probed))
+            result |= {"probes": stored.uri, "probes_digest": stored.digest}
         await self._end(id, state="succeeded", result=json.dumps(result))
 
     async def fail_job(self, id: str) -> None:
