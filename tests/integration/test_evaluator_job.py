@@ -130,9 +130,12 @@ async def test_an_unchanged_model_is_compared_with_itself_and_answered_once(
     assert decision.verdict == "reject"  # a random model knows no probe
     assert {check.name: check.outcome for check in decision.checks} == {
         "paired-items": "passed",
+        "contamination": "passed",
         "guard": "failed",
         "guard:sum": "passed",
+        "safety": "inconclusive",
         "clean": "passed",
+        "not-worse:others": "inconclusive",
         "superiority": "inconclusive",
     }
     kept = list((settings.home / "artifacts/evaluations/answers").glob("*.jsonl"))
