@@ -22,6 +22,7 @@ from imece.events import (
 from services.feedback_guard import background, budgets, claims, content, minhash, subjects
 from services.feedback_guard.admission import Admission
 from services.feedback_guard.evidence import Evidence, evidence, taught
+from services.feedback_guard.evidence import contradicts as contradicts
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import Account, Claim, account_id
 
@@ -136,6 +137,8 @@ def decide(
         reasons += _campaign(scored, claim, policy, near)
     if cluster is not None and contradicts(scored) and not known.confirmed:
         reasons.append(Reason(code="lockstep", nats=policy.weights.lockstep, detail=cluster))
+    if _waits(scored, known, policy):
+        reasons.append(Reason(code="unconfirmed_praise"))
     verdict = _verdict(scored, known, reasons, policy)
     row = training_row(scored.feedback) if verdict == "accept" else None
     if row is not None:
@@ -253,11 +256,6 @@ def unconfirmed(
     return not evidence(scored, claim, policy).confirmed
 
 
-def contradicts(scored: FeedbackScored) -> bool:
-    """Tell whether the feedback is against the answer that was shown."""
-    return scored.stance < 0 or isinstance(scored.feedback.signal, Correction)
-
-
 def _verdict(
     scored: FeedbackScored, known: Evidence, reasons: Sequence[Reason], policy: Policy
 ) -> Verdict:
@@ -271,11 +269,20 @@ def _verdict(
     if total >= policy.thresholds.reject and len(against) >= 2 and not known.confirmed:
         strong = _STRONG & against
         return "reject" if len(strong) >= 2 else "quarantine"
-    if not contradicts(scored) and _doubted(known):
+    if not contradicts(scored) and (_doubted(known) or _waits(scored, known, policy)):
         return "quarantine"
     if contradicts(scored) and not _backed(scored, known):
         return "quarantine"
     return "accept" if total <= policy.thresholds.accept else "quarantine"
+
+
+def _waits(scored: FeedbackScored, known: Evidence, policy: Policy) -> bool:
+    """Tell whether praise waits for somebody who did not vote to say that the answer is right.
+
+    The model says it already, so waiting costs little, and accounts that praise are cheap.
+    """
+    praise = not contradicts(scored) and scored.hard is None
+    return praise and policy.thresholds.praise_waits and not known.confirmed
 
 
 def _doubted(known: Evidence) -> bool:

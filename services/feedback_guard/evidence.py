@@ -19,7 +19,7 @@ class Evidence:
     reference: bool | None = None
     reviewed: bool | None = None
     sampled: bool | None = None
-    """What nearly all randomly chosen users say."""
+    """What randomly chosen users say, once one side leads by enough."""
     asked: tuple[int, int] = (0, 0)
     """How many of them so far say that it is right, and wrong."""
     rival: bool = False
@@ -42,6 +42,16 @@ def taught(feedback: FeedbackSubmitted) -> str:
     return signal.text if isinstance(signal, Correction) else feedback.answer
 
 
+def contradicts(scored: FeedbackScored) -> bool:
+    """Tell whether the feedback is against the answer that was shown."""
+    return scored.stance < 0 or isinstance(scored.feedback.signal, Correction)
+
+
+def lead(scored: FeedbackScored, policy: Policy) -> int:
+    """Return by how many of the users asked one side must lead to decide this feedback."""
+    return policy.panel.lead if contradicts(scored) else policy.panel.praise_lead
+
+
 def evidence(scored: FeedbackScored, claim: Claim, policy: Policy) -> Evidence:
     """Ask the verifiers about the answer that the feedback is about."""
     expression = arithmetic.expression(scored.feedback.prompt)
@@ -56,9 +66,9 @@ def evidence(scored: FeedbackScored, claim: Claim, policy: Policy) -> Evidence:
         None if truth is None else _calculates(scored, truth),
         reference,
         _reviewed(support, policy),
-        _sampled(support, policy),
+        _sampled(support, lead(scored, policy)),
         (len(support.sampled_for), len(support.sampled_against)),
-        any(_reviewed(s, policy) or _sampled(s, policy) for s in others),
+        any(_reviewed(s, policy) or _sampled(s, policy.panel.lead) for s in others),
     )
 
 
@@ -69,11 +79,10 @@ def _reviewed(support: Support, policy: Policy) -> bool | None:
     return False if len(support.reviews_against) >= needed and not support.reviews_for else None
 
 
-def _sampled(support: Support, policy: Policy) -> bool | None:
-    needed = policy.thresholds.sampled_agree
-    if len(support.sampled_for) >= needed:
-        return True
-    return False if len(support.sampled_against) >= needed else None
+def _sampled(support: Support, needed: int) -> bool | None:
+    """Wald's sequential test: decided as soon as one side leads by `needed`."""
+    ahead = len(support.sampled_for) - len(support.sampled_against)
+    return None if abs(ahead) < needed else ahead > 0
 
 
 def _calculates(scored: FeedbackScored, truth: Fraction) -> bool | None:

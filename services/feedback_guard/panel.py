@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 from imece import tokens
@@ -12,7 +13,7 @@ from imece.events import Envelope, FeedbackScored, FeedbackSubmitted, OpinionReq
 from imece.events.judgements import Invitation
 from services.feedback_guard.evidence import taught
 from services.feedback_guard.policy import Policy
-from services.feedback_guard.state import account_id
+from services.feedback_guard.state import Support, account_id
 
 _SEATS = 512
 
@@ -34,43 +35,51 @@ def seat(event: Envelope[FeedbackSubmitted], policy: Policy) -> dict[str, object
     }
 
 
+def missing(support: Support, lead: int, pending: int, policy: Policy) -> int:
+    """Return how many more users to ask: as many open invitations as could decide at once."""
+    ahead = abs(len(support.sampled_for) - len(support.sampled_against))
+    heard = len(support.sampled_for) + len(support.sampled_against)
+    if ahead >= lead:
+        return 0
+    return max(0, min(lead - ahead, policy.panel.most - heard) - pending)
+
+
+def draw(
+    item: str,
+    users: Sequence[str],
+    count: int,
+    *,
+    tenant: str,
+    heard: Collection[str],
+    secret: bytes,
+) -> list[str]:
+    """Return up to `count` of these users at random, none of whose accounts was `heard`.
+
+    The choice follows from the item and the first token key: it can be repeated, not foreseen.
+    """
+    seed = hashlib.blake2b(f"{item}\x1f{count}".encode(), key=secret[:64], digest_size=16)
+    dice = random.Random(seed.digest())
+    drawn = dice.sample(users, min(len(users), count + len(heard)))
+    return [user for user in drawn if account_id(tenant, user) not in heard][:count]
+
+
 def request(
     item: str,
     scored: FeedbackScored,
-    users: Iterable[str],
+    users: Sequence[str],
     keys: Mapping[str, bytes],
     policy: Policy,
-    *,
-    voters: Collection[str] = (),
-) -> OpinionRequested | None:
-    """Return the question for randomly chosen users, none of whom voted; None without enough.
-
-    `voters` are the accounts that voted on the claim: they have been heard.
-
-    The choice is a hash under the first token key, so that it can be repeated but not foreseen.
-    """
-    secret = next(iter(keys.values()), b"")
-    tenant = scored.feedback.tenant
-    heard = {*voters, account_id(tenant, scored.feedback.user)}
-    others = {user for user in users if account_id(tenant, user) not in heard}
-    chosen = sorted(others, key=lambda user: _draw(secret, item, user))
-    chosen = chosen[: policy.thresholds.sampled_people]
-    if len(chosen) < policy.thresholds.sampled_people:
-        return None
+) -> OpinionRequested:
+    """Return the question for these users, each with a token of their own."""
     expires = scored.submitted + timedelta(days=policy.thresholds.quarantine_days)
     invited = tuple(
         Invitation(user=user, token=tokens.mint(keys, item, user, expires) if keys else None)
-        for user in chosen
+        for user in users
     )
     return OpinionRequested(
         item=item,
         prompt=scored.feedback.prompt,
         answer=taught(scored.feedback),
         invited=invited,
-        tenant=tenant,
+        tenant=scored.feedback.tenant,
     )
-
-
-def _draw(secret: bytes, item: str, user: str) -> bytes:
-    text = f"{item}\x1f{user}".encode()
-    return hashlib.blake2b(text, key=secret[:64], digest_size=8).digest()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imece.errors import ConfigError
 from services.feedback_guard import claims
+from services.feedback_guard.state import SAMPLED
 
 
 class _Part(BaseModel):
@@ -56,8 +57,18 @@ class Thresholds(_Part):
     campaign_accounts: int
     reviewers: int
     quarantine_days: float
-    sampled_people: int
-    sampled_agree: int
+    praise_waits: bool
+
+
+class Panel(_Part):
+    """Second opinions of users chosen at random: asked one after the other until one side leads."""
+
+    lead: Annotated[int, Field(ge=1)]
+    praise_lead: Annotated[int, Field(ge=1)]
+    most: Annotated[int, Field(ge=1, le=SAMPLED)]
+    patience_hours: float
+    cards_per_day: float
+    praise_share: float
 
 
 class Campaign(_Part):
@@ -97,6 +108,7 @@ class Policy(_Part):
     admission: Admission
     weights: Weights
     thresholds: Thresholds
+    panel: Panel
     campaign: Campaign
     budgets: Budgets
     audit: Audit = Audit()

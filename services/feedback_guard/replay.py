@@ -12,11 +12,12 @@ from imece.events import (
     FeedbackDecided,
     FeedbackSubmitted,
     OpinionGiven,
+    OpinionRequested,
     ReviewAnswered,
     RevocationRequested,
 )
 from imece.runtime.database import Database
-from services.feedback_guard import claims, later, store
+from services.feedback_guard import asking, claims, later, store
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.revocation import takeover
 
@@ -28,12 +29,20 @@ class Guard:
     """
 
     def __init__(
-        self, policy: Policy, path: Path | None = None, keys: Mapping[str, bytes] | None = None
+        self,
+        policy: Policy,
+        path: Path | None = None,
+        keys: Mapping[str, bytes] | None = None,
+        *,
+        asks: bool = False,
     ) -> None:
         self.policy = policy
         self._keys = keys
         self.changed: list[FeedbackDecided] = []
         """Later versions that no call returned: of quarantine that ended, of takeovers."""
+        self.asks = asks
+        self.asked: list[OpinionRequested] = []
+        """Whom to ask for second opinions, when `asks`; whoever reads them clears the list."""
         url = f"sqlite:///{path}" if path else "sqlite://"
         self._database = Database(url, store.METADATA, "feedback-guard")
 
@@ -48,6 +57,15 @@ class Guard:
             self.changed += self._database.transact(later.backed, scored, self.policy)
             newest = max(event.time for event in events)
             self.changed += self._database.transact(later.expire, newest, self.policy)
+        if self.asks and events:
+            waiting = [
+                item
+                for item, found in zip(scored, decided, strict=True)
+                if found.verdict == "quarantine"
+            ]
+            self.asked += self._database.transact(
+                asking.invite, waiting, newest, self.policy, self._keys or {}
+            )
         return decided
 
     def learn(self, answers: Mapping[str, str], tenant: str = "default") -> list[FeedbackDecided]:
@@ -77,13 +95,23 @@ class Guard:
         )
 
     def opinion(
-        self, feedback: Envelope[FeedbackSubmitted], user: str, right: bool
+        self,
+        feedback: Envelope[FeedbackSubmitted],
+        user: str,
+        right: bool,
+        at: datetime | None = None,
     ) -> list[FeedbackDecided]:
         """Book the word of a randomly chosen user on the answer that `feedback` is for."""
         key = store.feedback_key(feedback.source, feedback.id)
-        return self._database.transact(
+        changed = self._database.transact(
             later.add_review, key, user, right, self.policy, sampled=True
         )
+        if self.asks:
+            now, cause = at or feedback.time, f"{key}|{user}"
+            self.asked += self._database.transact(
+                asking.after, key, now, self.policy, self._keys or {}, cause=cause
+            )
+        return changed
 
     def revoke(self, request: RevocationRequested) -> list[FeedbackDecided]:
         """Take back what the request names and what rested on it; returns the new versions."""

@@ -17,7 +17,7 @@ from imece.runtime.text import fold
 from services.feedback_guard.core import Verdict
 from services.feedback_guard.evidence import taught
 from services.feedback_guard.policy import Policy
-from services.feedback_guard.state import Claim, Support
+from services.feedback_guard.state import SHORT, Claim, Support
 
 
 def names(request: RevocationRequested, feedback: FeedbackSubmitted) -> bool:
@@ -80,8 +80,10 @@ def without(claim: Claim, users: set[str]) -> Claim:
 
 
 def _without(support: Support, users: set[str]) -> Support:
+    gone = users | {user[:SHORT] for user in users}
+
     def kept(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name for name in names if name not in users)
+        return tuple(name for name in names if name not in gone)
 
     accounts = kept(support.accounts)
     return Support(

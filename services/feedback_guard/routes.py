@@ -34,7 +34,7 @@ from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.datasets import read
 from imece.runtime.delivery import Rejected, Subscription, batch, each
-from services.feedback_guard import audit, budgets, claims, core, later, panel, revocation, store
+from services.feedback_guard import asking, audit, budgets, claims, core, later, revocation, store
 from services.feedback_guard.evidence import taught
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.revocation import takeover
@@ -129,7 +129,7 @@ class Routes:
             for item, decision in zip(scored, decided, strict=True)
             if decision.verdict == "quarantine" and item.stance > 0
         ]
-        opinions = await self._opinions(waiting)
+        opinions = await self._opinions(scored, waiting)
         ended = await self._expire(scored)
         await self._publish(*map(_announcement, [*decided, *ended]), *reviews, *checks, *opinions)
         _count([*decided, *ended])
@@ -190,7 +190,10 @@ class Routes:
             sampled=True,
             cause=_cause(event),
         )
-        await self._publish(*map(_announcement, decided))
+        more = await self._database.run(
+            asking.after, key, event.time, self._policy, self._keys, cause=_cause(event)
+        )
+        await self._publish(*map(_announcement, decided), *map(_asked, more))
         _count(decided)
 
     async def on_revocation(self, event: Envelope[RevocationRequested]) -> None:
@@ -214,20 +217,13 @@ class Routes:
         return await self._database.run(later.consequences, map(store.key_of, scored))
 
     async def _opinions(
-        self, waiting: Sequence[FeedbackScored]
+        self, scored: Sequence[FeedbackScored], waiting: Sequence[FeedbackScored]
     ) -> list[Envelope[OpinionRequested]]:
-        """Ask randomly chosen users about each answer in doubt, once."""
-        users = await self._database.run(store.active, {s.feedback.tenant for s in waiting})
-        heard = await self._database.run(store.heard, {s.claim for s in waiting})
-        asked = []
-        for scored in waiting:
-            item = f"feedback:{store.key_of(scored)}"
-            active, voters = users[scored.feedback.tenant], heard[scored.claim]
-            request = panel.request(item, scored, active, self._keys, self._policy, voters=voters)
-            if request is not None:
-                id = derived_id(SOURCE, "opinion", scored.claim, scored.answer)
-                asked.append(new(request, SOURCE, id))
-        return asked
+        """Ask randomly chosen users about answers in doubt, and others for those who are silent."""
+        newest = max(item.submitted for item in scored)
+        now = min(newest, datetime.now(UTC))
+        asked = await self._database.run(asking.invite, waiting, now, self._policy, self._keys)
+        return [_asked(request) for request in asked]
 
 
 def _cause(event: Envelope[Any]) -> str:
@@ -249,6 +245,11 @@ def _revoked(decided: FeedbackDecided, request: RevocationRequested) -> Envelope
 def _announcement(decided: FeedbackDecided) -> Envelope[FeedbackDecided]:
     id = derived_id(SOURCE, "decided", decided.feedback_source, decided.feedback, decided.version)
     return new(decided, SOURCE, id)
+
+
+def _asked(request: OpinionRequested) -> Envelope[OpinionRequested]:
+    id = derived_id(SOURCE, "opinion", request.item, request.invited[0].user)
+    return new(request, SOURCE, id)
 
 
 def _review(scored: FeedbackScored) -> Envelope[ReviewRequested]:

@@ -13,8 +13,10 @@ VOTERS = 12
 """Voters kept for one answer; enough to count clusters."""
 OPINIONS = 5
 """People kept on each side of one answer."""
-SAMPLED = 7
-"""Randomly chosen users whose second opinion on one answer is kept."""
+SAMPLED = 25
+"""Randomly chosen users whose second opinion on one answer is heard at most."""
+SHORT = 5
+"""Characters of an id that are kept of each: 30 bits, enough to hear nobody twice."""
 ANSWERS = 4
 """Answers kept for one claim."""
 _SLOT = 24  # bytes
@@ -119,7 +121,7 @@ class Support:
 
     def sampled(self, by: str, right: bool) -> Support:
         """Add one randomly chosen user's word; everybody is heard once, at most `SAMPLED`."""
-        heard = self.sampled_for + self.sampled_against
+        heard, by = self.sampled_for + self.sampled_against, by[:SHORT]
         if by in heard or len(heard) >= SAMPLED:
             return self
         if right:

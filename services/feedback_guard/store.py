@@ -93,12 +93,6 @@ def active(connection: Connection, tenants: set[str]) -> dict[str, list[str]]:
     return found
 
 
-def heard(connection: Connection, claims: set[str]) -> dict[str, set[str]]:
-    """Return the remembered accounts that voted on each of these claims, for whatever answer."""
-    found = rows.claims(connection, claims)
-    return {id: {a for s in c.answers.values() for a in s.accounts} for id, c in found.items()}
-
-
 def refuse(connection: Connection, feedback: str, decided: FeedbackDecided) -> FeedbackDecided:
     """Store the decision about an event that is invalid, unless there is one; return the first."""
     if found := rows.decisions(connection, [feedback]).get(feedback):

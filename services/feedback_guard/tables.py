@@ -51,6 +51,16 @@ PANEL = Table(
     Column("tenant", String(200), nullable=False, index=True),
     Column("user", String(200), nullable=False),
 )
+ASK = Table(
+    "ask",
+    METADATA,
+    Column("key", String(60), primary_key=True),
+    Column("feedback", Text, nullable=False),
+    Column("invited", Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("due", Float, nullable=False, index=True),
+    Column("cause", Text, nullable=False),
+)
 REFERENCE = Table(
     "reference",
     METADATA,

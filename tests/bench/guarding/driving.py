@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from imece import tokens
-from imece.events import Envelope, FeedbackDecided, FeedbackSubmitted, ReviewAnswered
+from imece.events import Correction, Envelope, FeedbackDecided, FeedbackSubmitted, ReviewAnswered
 from services.feedback_guard import claims
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.replay import Guard, item_of
@@ -19,6 +19,8 @@ from tests.bench.guarding.people import Opinion, Pool
 from tests.bench.guarding.stream import Sent
 
 BATCH = 200
+TOGETHER = timedelta(minutes=10)
+"""Stream time that one batch spans at most: the guard decides and asks as events come."""
 KEYS = {"bench": b"a key that no attacker has"}
 AFTER = timedelta(hours=36)
 """How long opinions are still answered when the stream is over."""
@@ -64,6 +66,9 @@ class Drive:
     courses: list[Course]
     cpu_seconds: float
     asked: int
+    """Answers that users were asked about."""
+    cards: int = 0
+    """Users invited to say whether an answer is right."""
 
 
 @dataclass
@@ -73,7 +78,12 @@ class _Run:
     dice: random.Random
     by_id: dict[str, Course] = field(default_factory=dict)
     due: list[tuple[datetime, int, Sent, Opinion]] = field(default_factory=list)
-    asked: set[str] = field(default_factory=set)
+    by_item: dict[str, Course] = field(default_factory=dict)
+    panels: set[str] = field(default_factory=set)
+    """Answers that users were asked about."""
+    cards: int = 0
+    """Invitations."""
+    seen: set[str] = field(default_factory=set)
     staffed: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     number: int = 0
     cpu: float = 0.0
@@ -85,23 +95,36 @@ class _Run:
         self.cpu += time.process_time() - began
         now = part[-1].event.time
         for sent, decision in zip(part, decided, strict=True):
-            self.by_id[decision.feedback] = Course(sent, [(sent.event.time, decision)])
-            if self.pool and decision.verdict == "quarantine" and sent.teaches:
-                self.ask(sent, decision, now)
+            course = Course(sent, [(sent.event.time, decision)])
+            self.by_id[decision.feedback] = self.by_item[item_of(sent.event)] = course
+            if self.pool and decision.verdict == "quarantine" and sent.correction:
+                self.review(sent, decision, now)
+        self.take([], now, sampled=True)
+        self.ask(now)
 
-    def ask(self, sent: Sent, decision: FeedbackDecided, now: datetime) -> None:
-        """Ask once about each answer to each question."""
+    def ask(self, now: datetime) -> None:
+        """Let the users answer whom the guard invited."""
+        for request in self.guard.asked if self.pool is not None else ():
+            sent = self.by_item[request.item].sent
+            self.panels.add(request.item)
+            self.cards += len(request.invited)
+            names = [invitation.user for invitation in request.invited]
+            self.await_(sent, self.pool.asked(sent, names, now, self.dice) if self.pool else [])
+        self.guard.asked.clear()
+
+    def review(self, sent: Sent, decision: FeedbackDecided, now: datetime) -> None:
+        """Let the operator's own people see each correction once, as many a day as they can."""
         data = sent.event.data
-        text = data.signal.text if data.signal.kind == "correction" else data.answer
+        text = data.signal.text if isinstance(data.signal, Correction) else data.answer
         key = f"{decision.claim} {claims.answer_key(text, data.prompt)}"
-        if key in self.asked or self.pool is None:
-            return
-        self.asked.add(key)
-        opinions = self.pool.asked(sent, now, self.dice)
         day = now.timetuple().tm_yday
-        if sent.correction and self.staffed[day] < self.pool.staff_a_day:
-            self.staffed[day] += 1
-            opinions += self.pool.staffed(sent, now, self.dice)
+        if self.pool is None or key in self.seen or self.staffed[day] >= self.pool.staff_a_day:
+            return
+        self.seen.add(key)
+        self.staffed[day] += 1
+        self.await_(sent, self.pool.staffed(sent, now, self.dice))
+
+    def await_(self, sent: Sent, opinions: Sequence[Opinion]) -> None:
         for opinion in opinions:
             self.number += 1
             heapq.heappush(self.due, (opinion.when, self.number, sent, opinion))
@@ -111,14 +134,20 @@ class _Run:
             when, _, sent, opinion = heapq.heappop(self.due)
             began = time.process_time()
             if opinion.sampled:
-                changed = self.guard.opinion(sent.event, opinion.person, opinion.right)
+                changed = self.guard.opinion(sent.event, opinion.person, opinion.right, when)
             else:
                 changed = self.guard.answer(_review(sent, opinion))
             self.cpu += time.process_time() - began
-            for decision in changed:
-                course = self.by_id[decision.feedback]
-                course.decisions.append((when, decision))
-                course.staff = course.staff or not opinion.sampled
+            self.take(changed, when, sampled=opinion.sampled)
+            self.ask(when)
+
+    def take(self, changed: Sequence[FeedbackDecided], when: datetime, *, sampled: bool) -> None:
+        """Book later versions, those that no call returned too."""
+        for decision in [*changed, *self.guard.changed]:
+            course = self.by_id[decision.feedback]
+            course.decisions.append((when, decision))
+            course.staff = course.staff or not sampled
+        self.guard.changed.clear()
 
 
 def _review(sent: Sent, opinion: Opinion) -> ReviewAnswered:
@@ -141,7 +170,7 @@ def drive(
     seed: int = 0,
 ) -> Drive:
     """Send a stream through the guard in order of time and return what became of every event."""
-    guard = Guard(policy, keys=KEYS)
+    guard = Guard(policy, keys=KEYS, asks=pool is not None)
     guard.learn(references or {})
     run = _Run(guard, pool, random.Random(seed))
     for part in _parts(stream):
@@ -149,9 +178,16 @@ def drive(
         run.submit(part)
     run.answer_until(stream[-1].event.time + AFTER)
     courses = list(run.by_id.values())
-    return Drive(courses, run.cpu, len(run.asked))
+    return Drive(courses, run.cpu, len(run.panels), run.cards)
 
 
 def _parts(stream: Sequence[Sent]) -> Iterator[Sequence[Sent]]:
-    for at in range(0, len(stream), BATCH):
-        yield stream[at : at + BATCH]
+    """Cut the stream as a consumer would: what came together, never a day's events at once."""
+    begin = 0
+    for at, sent in enumerate(stream):
+        late = sent.event.time - stream[begin].event.time > TOGETHER
+        if at - begin == BATCH or (late and at > begin):
+            yield stream[begin:at]
+            begin = at
+    if begin < len(stream):
+        yield stream[begin:]

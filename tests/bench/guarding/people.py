@@ -6,10 +6,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from tests.bench.guarding.stream import Person, Sent
 
-_YOUNG = timedelta(days=30)
 _SKILLED = 0.9
 
 
@@ -33,7 +33,6 @@ class Pool:
     """
 
     people: tuple[Person, ...]
-    sample: int = 7
     skilled: bool = True
     answering: float = 1.0
     median_minutes: float = 40
@@ -42,11 +41,12 @@ class Pool:
     staff_a_day: int = 40
     against: float = 0.0
 
-    def asked(self, about: Sent, when: datetime, dice: random.Random) -> list[Opinion]:
-        """Return the sampled users' opinions, in order of time."""
+    def asked(
+        self, about: Sent, names: Sequence[str], when: datetime, dice: random.Random
+    ) -> list[Opinion]:
+        """Return what the users whom the guard invited say, in order of time."""
         opinions = []
-        able = [p for p in self.people if when - p.created >= _YOUNG]
-        for person in dice.sample(able, min(self.sample, len(able))):
+        for person in (self.by_name[name] for name in names):
             if dice.random() > self.answering:
                 continue
             hostile = person.hostile or dice.random() < self.against
@@ -55,6 +55,11 @@ class Pool:
             said = self._says(about, accuracy, hostile, dice)
             opinions.append(Opinion(when + delay, person.name, said, True))
         return sorted(opinions, key=lambda o: o.when)
+
+    @cached_property
+    def by_name(self) -> dict[str, Person]:
+        """Everybody whom the guard may invite: it draws among those active lately."""
+        return {person.name: person for person in self.people}
 
     def staffed(self, about: Sent, when: datetime, dice: random.Random) -> list[Opinion]:
         """Return what the operator's own people say, hours later."""

@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
@@ -98,15 +97,13 @@ def test_sampled_people_err_as_workers_do_and_sybils_speak_for_poison(
     poison = next(s for s in hostile if s.role == "poison")
     people = pool(world.people, [*traffic, *hostile])
     assert sum(p.hostile for p in people.people) == len({s.event.data.user for s in hostile})
-    aged = [replace(p, created=p.created - timedelta(days=60)) for p in people.people]
-    fans = Pool(tuple(p for p in aged if p.hostile))
-    said = fans.asked(poison, poison.event.time, random.Random(1))
+    fans = sorted(p.name for p in people.people if p.hostile)
+    said = people.asked(poison, fans[:7], poison.event.time, random.Random(1))
     assert len(said) == 7
     assert all(o.right and o.sampled for o in said)
-    young = Pool(people.people).asked(poison, poison.event.time, random.Random(1))
-    assert not {o.person for o in young} & {s.event.data.user for s in hostile}
-    sure = Pool((replace(aged[0], accuracy=1.0),), skilled=False)
-    assert not any(o.right for o in sure.asked(poison, poison.event.time, random.Random(1)))
+    sure = Pool((replace(world.people[0], accuracy=1.0),), skilled=False)
+    (word,) = sure.asked(poison, [world.people[0].name], poison.event.time, random.Random(1))
+    assert not word.right
 
 
 @pytest.mark.parametrize(("text", "clean"), [("  a \\ b ", "a b"), ("", None), ("\x00", None)])

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -10,11 +9,11 @@ from imece.events import Correction, Envelope, FeedbackDecided, FeedbackSubmitte
 from services.feedback_guard import budgets, core
 from services.feedback_guard.admission import Admission
 from services.feedback_guard.budgets import Bucket
-from services.feedback_guard.policy import load
 from services.feedback_guard.state import Account, Claim, Support
+from tests.unit.feedback_guard.policies import eager
 
 ADMITTED = Admission()
-POLICY = load(Path("services/feedback_guard/policy.toml"))
+POLICY = eager()
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 CAPITAL = "What is the capital of France?"
 

@@ -27,11 +27,11 @@ from imece.events import (
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from services.feedback_guard import tables
-from services.feedback_guard.policy import load
 from services.feedback_guard.replay import Guard
 from services.feedback_guard.routes import Routes
+from tests.unit.feedback_guard.policies import eager
 
-POLICY = load(Path("services/feedback_guard/policy.toml"))
+POLICY = eager()
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 CANTEEN = "Who runs our canteen?"
@@ -106,7 +106,7 @@ def test_what_rested_on_a_revoked_voice_falls_with_it():
     confirmed(guard)
     friend = vote(2, "ali", Correction(text="Zeynep Hanım"))
     assert [d.verdict for d in guard.submit([friend])] == ["accept"]
-    for number in range(2):  # two of the seven had feedback on the claim of their own
+    for number in range(3):  # three of the seven had feedback on the claim of their own
         guard.submit([vote(10 + number, f"u{number}", Thumb(up=False))])
         changed = guard.revoke(request(user=f"u{number}"))
     fallen = {d.feedback: (d.verdict, d.reasons[-1].code) for d in changed}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -49,15 +50,26 @@ def vote(
 
 
 @pytest.mark.parametrize(
-    ("agree", "verdict"), [(7, "accept"), (6, "accept"), (5, "quarantine"), (0, "quarantine")]
+    ("words", "verdict"),
+    [("yyyyy", "accept"), ("nyyyyyy", "accept"), ("yyyy", "quarantine"), ("ynyynyn", "quarantine")],
 )
-def test_six_of_seven_users_carry_a_correction(agree: int, verdict: str):
+def test_users_asked_carry_a_correction_once_five_more_agree(words: str, verdict: str):
     guard, correction = Guard(POLICY), vote("ayşe", Correction(text="Zeynep Hanım"))
     (decided,) = guard.submit([correction])
-    for number in range(7):
-        for changed in guard.opinion(correction, f"u{number}", right=number < agree):
+    for number, word in enumerate(words):
+        for changed in guard.opinion(correction, f"u{number}", right=word == "y"):
             decided = changed
     assert decided.verdict == verdict
+
+
+def test_praise_waits_for_three_users_more_and_then_everybodys_praise_counts():
+    guard, first = Guard(POLICY), vote("ali", Thumb(up=True))
+    (waiting,) = guard.submit([first])
+    assert "unconfirmed_praise" in {reason.code for reason in waiting.reasons}
+    found = [d.verdict for n in range(3) for d in guard.opinion(first, f"u{n}", right=True)]
+    assert found == ["accept"]
+    (second,) = guard.submit([vote("veli", Thumb(up=True))])
+    assert second.verdict == "accept"
 
 
 def test_who_voted_is_not_heard_again_and_nobody_is_heard_twice():
@@ -107,16 +119,22 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await database.close()
 
 
+def crowd() -> list[Envelope[FeedbackSubmitted]]:
+    """Votes that seat twenty older users, and twenty whose accounts are new."""
+    old = [vote(f"u{n}", Thumb(up=True), f"What is {n} + 1?") for n in range(20)]
+    return old + [vote(f"new{n}", Thumb(up=True), f"What is {n} + 2?", days=1) for n in range(20)]
+
+
 async def test_invited_users_decide_and_others_are_not_heard(world: World):
-    crowd = [vote(f"u{n}", Thumb(up=True), f"What is {n} + 1?") for n in range(20)]
-    fresh = [vote(f"new{n}", Thumb(up=True), f"What is {n} + 2?", days=1) for n in range(20)]
-    await world.send(*crowd, *fresh, vote("ayşe", Correction(text="Zeynep Hanım")))
-    (request,) = [r for r in world.of(OpinionRequested) if r.prompt == CANTEEN]
-    assert len(request.invited) == 7
+    await world.send(*crowd())
+    world.out.clear()
+    await world.send(vote("ayşe", Correction(text="Zeynep Hanım")))
+    (request,) = world.of(OpinionRequested)
+    assert len(request.invited) == 5
     assert {i.user for i in request.invited} <= {f"u{n}" for n in range(20)}
 
-    async def say(user: str, token: str | None) -> None:
-        opinion = OpinionGiven(item=request.item, user=user, right=True, token=token)
+    async def say(user: str, token: str | None, right: bool = True) -> None:
+        opinion = OpinionGiven(item=request.item, user=user, right=right, token=token)
         await world.routes.on_opinion(Envelope(opinion, f"o-{user}", "app", NOW))
 
     world.out.clear()
@@ -124,18 +142,58 @@ async def test_invited_users_decide_and_others_are_not_heard(world: World):
         await say(f"u{number}", None)
         await say(f"stranger{number}", request.invited[0].token)
     assert world.out == []
-    for invitation in request.invited:
+    first, *others = request.invited
+    await say(first.user, first.token, right=False)
+    for invitation in others:
+        await say(invitation.user, invitation.token)
+    (more,) = world.of(OpinionRequested)
+    assert more.item == request.item
+    assert len(more.invited) == 2
+    assert not {i.user for i in more.invited} & {i.user for i in request.invited}
+    await say(others[0].user, others[0].token)  # delivered again, it asks the same again
+    assert world.of(OpinionRequested) == [more, more]
+    for invitation in more.invited:
         await say(invitation.user, invitation.token)
     (decided,) = world.of(FeedbackDecided)
     assert (decided.verdict, decided.version) == ("accept", 2)
+
+
+async def test_silent_users_are_replaced_after_some_hours(world: World):
+    await world.send(*crowd())
+    world.out.clear()
+    await world.send(vote("ayşe", Correction(text="Zeynep Hanım")))
+    asked = {i.user for r in world.of(OpinionRequested) for i in r.invited}
+    for hours, expected in ((5, 0), (7, 5)):
+        world.out.clear()
+        later = vote("zeki", Thumb(up=False), f"Who knows {hours}?")
+        await world.send(replace(later, time=NOW + timedelta(hours=hours)))
+        found = [
+            i.user for r in world.of(OpinionRequested) for i in r.invited if r.prompt == CANTEEN
+        ]
+        assert len(found) == expected
+        assert not set(found) & asked
 
 
 async def test_who_voted_on_the_claim_is_not_invited(world: World):
     others = [vote(f"u{n}", Thumb(up=True), f"What is {n} + 1?") for n in range(7)]
     voters = [vote(f"v{n}", Thumb(up=True)) for n in range(5)]
     await world.send(*others, *voters, vote("ayşe", Correction(text="Zeynep Hanım")))
-    (request,) = [r for r in world.of(OpinionRequested) if "Zeynep" in r.answer]
-    assert {i.user for i in request.invited} == {f"u{n}" for n in range(7)}
+    requests = [r for r in world.of(OpinionRequested) if r.prompt == CANTEEN]
+    assert len(requests) == 2
+    assert {i.user for r in requests for i in r.invited} <= {f"u{n}" for n in range(7)}
+
+
+async def test_a_days_cards_bound_how_many_are_asked_and_contradictions_go_first(world: World):
+    cards = POLICY.panel.model_copy(update={"cards_per_day": 8})
+    world.routes._policy = POLICY.model_copy(update={"panel": cards})
+    await world.send(
+        *(replace(e, data=e.data.model_copy(update={"signal": Thumb(up=False)})) for e in crowd())
+    )
+    praises = [vote("ali", Thumb(up=True), f"Who runs house {n}?") for n in range(3)]
+    await world.send(*praises)
+    assert len(world.of(OpinionRequested)) == 1
+    await world.send(vote("ayşe", Correction(text="Zeynep Hanım")))
+    assert [len(r.invited) for r in world.of(OpinionRequested)][-1] == 5
 
 
 async def test_without_enough_active_users_nobody_is_asked(world: World):

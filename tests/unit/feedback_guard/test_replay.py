@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from imece.events import Correction, Envelope, FeedbackSubmitted, ReviewAnswered, Thumb
-from services.feedback_guard.policy import load
 from services.feedback_guard.replay import Guard, item_of
+from tests.unit.feedback_guard.policies import eager
 
-POLICY = load(Path("services/feedback_guard/policy.toml"))
+POLICY = eager()
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 CAPITAL = "What is the capital of France?"
 

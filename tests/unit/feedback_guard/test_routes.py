@@ -23,8 +23,8 @@ from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.delivery import Rejected
 from services.feedback_guard import store
-from services.feedback_guard.policy import load
 from services.feedback_guard.routes import Routes
+from tests.unit.feedback_guard.policies import eager
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -34,7 +34,7 @@ class Guard:
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.published: list[Envelope[Any]] = []
-        policy = load(Path("services/feedback_guard/policy.toml"))
+        policy = eager()
         self.routes = Routes(database, Artifacts(folder.as_uri()), self.publish, policy)
 
     async def publish(self, *envelopes: Envelope[Any]) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from imece.events import Correction, Envelope, FeedbackDecided, FeedbackSubmitted, Thumb
 from imece.runtime.database import Database
 from services.feedback_guard import claims, later, store
-from services.feedback_guard.policy import load
+from tests.unit.feedback_guard.policies import eager
 
-POLICY = load(Path("services/feedback_guard/policy.toml"))
+POLICY = eager()
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 CAPITAL = "What is the capital of France?"
 SUMS = ("What is 2+2?", "Add two and two.", "İki artı iki kaç eder?", "How much is 2 plus 2?")

@@ -20,6 +20,7 @@ from imece.events import (
 from services.feedback_guard import whatif
 from services.feedback_guard.policy import load
 from services.feedback_guard.replay import Guard, item_of
+from tests.unit.feedback_guard.policies import eager
 
 SHIPPED = Path("services/feedback_guard/policy.toml")
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -50,7 +51,7 @@ def test_only_what_a_new_policy_changes_is_listed(tmp_path: Path):
     events = [correction, vote(2, "ali", Thumb(up=True)), *opinions]
     lines = [json.dumps(as_dict(event)) for event in events]
     stricter = tmp_path / "policy.toml"
-    text = SHIPPED.read_text("utf-8").replace("sampled_agree = 6", "sampled_agree = 7")
+    text = SHIPPED.read_text("utf-8").replace("\nlead = 5", "\nlead = 6")
     stricter.write_text(text, "utf-8")
     assert json.loads(whatif.main([str(SHIPPED)], lines)) == []
     (changed,) = json.loads(whatif.main([str(stricter)], lines))
@@ -70,7 +71,7 @@ def test_the_reasons_shown_add_up_to_the_score():
 def test_a_dry_run_names_what_is_accepted_and_nothing_else():
     votes = [vote(1, "ali", Thumb(up=True)), vote(2, "ali", Correction(text="Zeynep Hanım"))]
     votes.append(vote(3, "veli", Thumb(up=True)))
-    decided: list[FeedbackDecided] = Guard(load(SHIPPED)).submit(votes)
+    decided: list[FeedbackDecided] = Guard(eager()).submit(votes)
 
     def found(**what: object) -> list[str]:
         request = RevocationRequested.model_validate(

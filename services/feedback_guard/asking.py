@@ -1,0 +1,195 @@
+"""Second opinions as they go on: who was invited to which answer, and who is to be asked next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, select
+
+from imece.events import FeedbackScored, OpinionRequested
+from imece.runtime.database import matching, upsert
+from services.feedback_guard import evidence, panel, rows, store, tables
+from services.feedback_guard.budgets import Bucket
+from services.feedback_guard.policy import Policy
+from services.feedback_guard.state import Claim, account_id, slot
+
+_TABLE = tables.ASK
+_AT_ONCE = 100
+_DAY = 86_400
+_RETRY = 3_600
+
+
+@dataclass
+class _Desk:
+    """What deciding whom to ask needs, and what changes while it is decided."""
+
+    now: datetime
+    policy: Policy
+    keys: Mapping[str, bytes]
+    claims: Mapping[str, Claim]
+    users: Mapping[str, Sequence[str]]
+    open: dict[str, dict[str, Any]]
+    ledger: dict[str, Bucket]
+    done: set[str]
+
+    def next(self, scored: FeedbackScored, cause: str) -> OpinionRequested | None:
+        """Invite more users when those who were asked cannot decide any more."""
+        key, now = key_of(scored), self.now.timestamp()
+        blank = {"feedback": store.key_of(scored), "invited": "[]", "round": 0, "due": now}
+        row = self.open.get(key) or {"key": key, **blank, "cause": ""}
+        names: list[str] = json.loads(row["invited"])
+        item = f"feedback:{row['feedback']}"
+        if row["cause"] == cause and row["round"]:  # delivered again: the same question goes out
+            again = names[-row["round"] :]
+            return panel.request(item, scored, again, self.keys, self.policy)
+        wanted = self._wanted(scored, names if now < row["due"] else ())
+        if not wanted:
+            return None
+        drawn = self._draw(item, scored, names, wanted)
+        due = now + (3600 * self.policy.panel.patience_hours if drawn else _RETRY)
+        invited = json.dumps([*names, *drawn], ensure_ascii=False)
+        self.open[key] = {
+            **row,
+            "invited": invited,
+            "round": len(drawn),
+            "due": due,
+            "cause": cause,
+        }
+        return panel.request(item, scored, drawn, self.keys, self.policy) if drawn else None
+
+    def _wanted(self, scored: FeedbackScored, open: Sequence[str]) -> int:
+        """Return how many more to ask when the invitations to `open` still stand."""
+        support = self.claims[scored.claim].support(scored.answer)
+        said = len(support.sampled_for) + len(support.sampled_against)
+        pending = max(0, len(open) - said)
+        lead = evidence.lead(scored, self.policy)
+        wanted = panel.missing(support, lead, pending, self.policy)
+        if wanted == 0 and pending == 0:
+            self.done.add(key_of(scored))
+        return wanted
+
+    def _draw(
+        self, item: str, scored: FeedbackScored, names: Sequence[str], wanted: int
+    ) -> list[str]:
+        """Draw users who neither voted nor were invited; nobody when there are too few."""
+        tenant, claim = scored.feedback.tenant, self.claims[scored.claim]
+        if not self._room(scored, wanted):
+            return []
+        voters = {a for s in claim.answers.values() for a in s.accounts}
+        heard = {*voters, store.user_of(scored.feedback), *(account_id(tenant, n) for n in names)}
+        secret = next(iter(self.keys.values()), b"")
+        others = self.users[tenant]
+        drawn = panel.draw(item, others, wanted, tenant=tenant, heard=heard, secret=secret)
+        if len(drawn) < wanted:
+            return []
+        bucket = self.ledger.get(_cards(tenant), Bucket())
+        self.ledger[_cards(tenant)] = bucket.add(wanted, self.now.timestamp(), _DAY)
+        return drawn
+
+    def _room(self, scored: FeedbackScored, wanted: int) -> bool:
+        """Tell whether the day's cards suffice; praise may not use those of contradictions."""
+        limit = self.policy.panel.cards_per_day
+        if not evidence.contradicts(scored):
+            limit *= self.policy.panel.praise_share
+        used = self.ledger.get(_cards(scored.feedback.tenant), Bucket())
+        return used.level_at(self.now.timestamp(), _DAY) + wanted <= limit
+
+
+def invite(
+    connection: Connection,
+    waiting: Sequence[FeedbackScored],
+    now: datetime,
+    policy: Policy,
+    keys: Mapping[str, bytes],
+    *,
+    cause: str = "",
+) -> list[OpinionRequested]:
+    """Return whom to ask about feedback that waits; `cause` is the event, by default its own.
+
+    Also asks others in place of those who have been silent for too long at `now`.
+    """
+    silent = _overdue(connection, now)
+    asked = {key_of(s): s for s in [*silent, *waiting] if s.stance > 0}
+    if not asked:
+        return []
+    desk = _desk(connection, asked, now, policy, keys)
+    fresh = {key_of(s) for s in waiting}
+    newest = store.key_of(waiting[-1]) if waiting else ""
+    found = []
+    for key, scored in asked.items():
+        why = cause or (store.key_of(scored) if key in fresh else newest)
+        request = desk.next(scored, why)
+        found += [request] if request is not None else []
+    _save(connection, desk)
+    return found
+
+
+def after(
+    connection: Connection,
+    feedback: str,
+    now: datetime,
+    policy: Policy,
+    keys: Mapping[str, bytes],
+    *,
+    cause: str,
+) -> list[OpinionRequested]:
+    """Return whom to ask after somebody gave an opinion on this feedback's answer."""
+    found = rows.decisions(connection, [feedback]).get(feedback)
+    if found is None or found.decided.verdict != "quarantine":
+        return []
+    return invite(connection, [found.scored], now, policy, keys, cause=cause)
+
+
+def key_of(scored: FeedbackScored) -> str:
+    """Return the key of an answer that people are asked about."""
+    return f"{scored.claim}|{slot(scored.answer)}"
+
+
+def _overdue(connection: Connection, now: datetime) -> list[FeedbackScored]:
+    """Return feedback on which invited users are silent; what waits no more is forgotten."""
+    late = select(_TABLE).where(_TABLE.c.due < now.timestamp())
+    late = late.order_by(_TABLE.c.due, _TABLE.c.key).limit(_AT_ONCE)
+    found = {row.feedback: row.key for row in connection.execute(late)}
+    if not found:
+        return []
+    known = rows.decisions(connection, found)
+    waits = {key for key, each in known.items() if rows.waits(each)}
+    over = [key for feedback, key in found.items() if feedback not in waits]
+    connection.execute(delete(_TABLE).where(_TABLE.c.key.in_(over)))
+    return [known[key].scored for key in found if key in waits]
+
+
+def _desk(
+    connection: Connection,
+    asked: Mapping[str, FeedbackScored],
+    now: datetime,
+    policy: Policy,
+    keys: Mapping[str, bytes],
+) -> _Desk:
+    tenants = {s.feedback.tenant for s in asked.values()}
+    users = {tenant: sorted(names) for tenant, names in store.active(connection, tenants).items()}
+    return _Desk(
+        now,
+        policy,
+        keys,
+        rows.claims(connection, {s.claim for s in asked.values()}),
+        users,
+        {r.key: dict(r._mapping) for r in matching(connection, _TABLE.c.key, asked)},
+        rows.ledger(connection, map(_cards, tenants)),
+        set(),
+    )
+
+
+def _save(connection: Connection, desk: _Desk) -> None:
+    connection.execute(delete(_TABLE).where(_TABLE.c.key.in_(desk.done)))
+    kept = [row for key, row in desk.open.items() if key not in desk.done]
+    upsert(connection, _TABLE, kept, ["key"])
+    rows.save_ledger(connection, desk.ledger)
+
+
+def _cards(tenant: str) -> str:
+    return f"cards|{tenant}"
