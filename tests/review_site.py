@@ -42,6 +42,12 @@ def question(item: str, prompt: str, *options: str) -> Envelope[ReviewRequested]
     return new(data, "tests", item)
 
 
+def rating(item: str, prompt: str, answer: str, criterion: str) -> Envelope[ReviewRequested]:
+    """Return a request to rate one answer from 1 to 5."""
+    more = {"answer": answer, "criterion": criterion, "options": tuple("12345")}
+    return new(ReviewRequested(item=item, origin="judgement", prompt=prompt, **more), "tests", item)
+
+
 @contextmanager
 def site(url: str, policy: Policy = PLAIN) -> Iterator[Site]:
     """Serve the queue in the database `url` on a free port until the block ends."""

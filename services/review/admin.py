@@ -16,9 +16,9 @@ from starlette.routing import Route
 
 from imece.errors import RejectedError
 from imece.events import Name
-from imece.events.base import Text
+from imece.events.base import ShortText, Text
 from imece.runtime.database import Database
-from services.review import ledger, people, reports, store
+from services.review import ledger, people, reports, shares, store
 
 MOST_BYTES = 256 * 1024
 MOST_ITEMS = 1_000
@@ -38,6 +38,8 @@ class Gold(_Body):
     prompt: Text
     options: Annotated[tuple[Text, ...], Field(min_length=2, max_length=9)]
     right: Annotated[int, Field(ge=0)]
+    answer: Annotated[str, Field(max_length=100_000)] = ""
+    criterion: ShortText = ""
 
     @model_validator(mode="after")
     def _right_is_an_option(self) -> Gold:
@@ -72,8 +74,8 @@ class Admin:
 
     async def report(self, _: Request) -> Response:
         reviewers = await self.database.run(reports.reliabilities)
-        shares = await self.database.run(reports.shares)
-        return JSONResponse({"reviewers": reviewers, "shares": shares})
+        found = await self.database.run(shares.shares)
+        return JSONResponse({"reviewers": reviewers, "shares": found})
 
     async def log(self, request: Request) -> Response:
         """Return a page of the log after entry `after`, and where the log ends."""
@@ -98,7 +100,13 @@ class Admin:
     async def add_gold(self, request: Request) -> Response:
         body = await _body(request, Gold)
         item = await self.database.run(
-            store.add_gold, body.prompt, body.options, body.right, time.time()
+            store.add_gold,
+            body.prompt,
+            body.options,
+            body.right,
+            time.time(),
+            answer=body.answer,
+            criterion=body.criterion,
         )
         return JSONResponse({"item": item}, 201)
 

@@ -152,7 +152,9 @@ def _settle(connection: Connection, name: str, policy: Policy, now: float) -> No
     skips = connection.execute(
         select(func.count()).select_from(SKIP).where(SKIP.c.item == name)
     ).scalar_one()
-    state, outcome = core.settle(choices, item.answers, skips, policy.most_skips, final)
+    rated = slots.is_rated(connection, name)
+    most = policy.most_skips
+    state, outcome = core.settle(choices, item.answers, skips, most, final, rated=rated)
     if state == item.state and outcome == item.outcome:
         return
     connection.execute(update(ITEM).where(ITEM.c.item == name).values(state=state, outcome=outcome))

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Literal
 
 from imece.events import ReviewRequested
@@ -44,14 +45,29 @@ def draw(request: ReviewRequested, rules: Sampling, chance: float) -> Drawn:
 
 
 def settle(
-    choices: Sequence[int], answers: int, skips: int, most_skips: int, final: int | None
+    choices: Sequence[int],
+    answers: int,
+    skips: int,
+    most_skips: int,
+    final: int | None,
+    *,
+    rated: bool = False,
 ) -> tuple[State, int | None]:
-    """Return the state of an asked item and its outcome; `final` is the adjudicator's choice."""
+    """Return the state of an asked item and its outcome; `final` is the adjudicator's choice.
+
+    Levels that are at most one apart agree, on the lower one of the middle.
+    """
     if final is not None:
         return "adjudicated", final
     if len(choices) >= answers:
-        return ("agreed", choices[0]) if len(set(choices)) == 1 else ("conflict", None)
+        agreed = same(min(choices), max(choices), rated=rated)
+        return ("agreed", median_low(choices)) if agreed else ("conflict", None)
     return ("conflict", None) if skips >= most_skips else ("open", None)
+
+
+def same(one: int, other: int, *, rated: bool) -> bool:
+    """Tell whether two answers say the same; neighbouring levels of a rating do."""
+    return abs(one - other) <= rated
 
 
 def turn(chance: float, checks: Checks) -> Turn:
@@ -61,13 +77,15 @@ def turn(chance: float, checks: Checks) -> Turn:
     return "repeat" if chance < checks.gold + checks.repeat else "ask"
 
 
-def shown_order(origin: str, options: Sequence[str], shuffled: Sequence[int]) -> tuple[int, ...]:
+def shown_order(
+    origin: str, options: Sequence[str], shuffled: Sequence[int], *, rated: bool = False
+) -> tuple[int, ...]:
     """Return the order in which options are shown; answers to compare take turns at the left.
 
-    "right" and "wrong" stay where the fingers expect them, and a tie is always last.
+    "right" and "wrong" and levels stay where the fingers expect them, and a tie is always last.
     """
     order = [each for each in shuffled if options[each] != TIE]
-    if origin != "judgement":
+    if origin != "judgement" or rated:
         order = sorted(order)
     return (*order, *(each for each, text in enumerate(options) if text == TIE))
 
@@ -103,6 +121,11 @@ class Given:
     first: int | None = None
     """The same person's first answer, when this one repeats it."""
     outcome: int | None = None
+    rated: bool = False
+
+    def as_in(self, other: int) -> bool:
+        """Tell whether this answer says the same as `other`."""
+        return same(self.choice, other, rated=self.rated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +142,9 @@ class Reliability:
 
 def reliability(given: Sequence[Given]) -> Reliability:
     """Weigh one reviewer's answers."""
-    gold = [each.choice == each.gold for each in given if each.gold is not None]
-    repeats = [each.choice == each.first for each in given if each.first is not None]
-    settled = [each.choice == each.outcome for each in given if each.outcome is not None]
+    gold = [each.as_in(each.gold) for each in given if each.gold is not None]
+    repeats = [each.as_in(each.first) for each in given if each.first is not None]
+    settled = [each.as_in(each.outcome) for each in given if each.outcome is not None]
     score = (sum(gold) + 1) / (len(gold) + 2)
     return Reliability(len(given), _share(gold), _share(repeats), _share(settled), score)
 

@@ -73,7 +73,7 @@ def render(view: View) -> str:
 def _shown(task: Task) -> list[Shown]:
     texts = [text for text in task.options if text != core.TIE]
     pieces = [[core.Piece(text, False)] for text in texts]
-    if len(texts) == 2:
+    if len(texts) == 2 and not task.answer:
         pieces = list(core.differences(*texts))
     options = [Shown(str(n), found, False) for n, found in enumerate(pieces, 1)]
     return options + [Shown("0", [], True)] * (len(task.options) - len(texts))

@@ -1,4 +1,4 @@
-"""What operators and reviewers are told: the queue, progress, reliability, estimates."""
+"""What operators and reviewers are told: the queue, progress, reliability."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, func, or_, select
 
 from services.review import core
-from services.review.estimates import estimate
 from services.review.people import Reviewer
 from services.review.slots import is_free
-from services.review.tables import ITEM, REVIEWER, SKIP, SLOT
-
-ASKED = ("open", "conflict", "agreed", "adjudicated")
+from services.review.tables import DETAIL, ITEM, REVIEWER, SKIP, SLOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,44 +121,14 @@ def reliabilities(connection: Connection) -> list[dict[str, Any]]:
     }
     given: dict[str, list[core.Given]] = defaultdict(list)
     for row in connection.execute(
-        select(SLOT, ITEM.c.gold, ITEM.c.outcome)
+        select(SLOT, ITEM.c.gold, ITEM.c.outcome, DETAIL.c.levels)
         .join(ITEM, ITEM.c.item == SLOT.c.item)
+        .join(DETAIL, DETAIL.c.item == ITEM.c.item, isouter=True)
         .where(SLOT.c.state == "answered")
     ):
         earlier = first.get((row.reviewer, row.item)) if row.again else None
         outcome = None if row.again else row.outcome
-        given[row.reviewer].append(core.Given(row.choice, row.gold, earlier, outcome))
+        one = core.Given(row.choice, row.gold, earlier, outcome, bool(row.levels))
+        given[row.reviewer].append(one)
     names = connection.execute(select(REVIEWER.c.name).order_by(REVIEWER.c.name)).scalars()
     return [{"reviewer": name, **asdict(core.reliability(given[name]))} for name in names]
-
-
-def shares(connection: Connection) -> list[dict[str, Any]]:
-    """Estimate for each slice the share of items whose first option is the right one.
-
-    All items of a slice count, asked or not: that is what the inclusion probabilities are for.
-    """
-    population: dict[tuple[str, str], dict[float, int]] = defaultdict(dict)
-    counted = select(ITEM.c.origin, ITEM.c.slice, ITEM.c.inclusion, func.count().label("n"))
-    wanted = ITEM.c.state.in_(("unsampled", *ASKED))
-    for row in connection.execute(
-        counted.where(wanted).group_by(ITEM.c.origin, ITEM.c.slice, ITEM.c.inclusion)
-    ):
-        population[row.origin, row.slice][row.inclusion] = row.n
-    hits: dict[tuple[str, str], list[tuple[float, bool]]] = defaultdict(list)
-    for row in connection.execute(
-        select(ITEM).where(ITEM.c.state.in_(ASKED), ITEM.c.outcome.is_not(None))
-    ):
-        hits[row.origin, row.slice].append((row.inclusion, row.outcome == 0))
-    return [_share(*key, sizes, hits[key]) for key, sizes in sorted(population.items())]
-
-
-def _share(
-    origin: str, slice_: str, sizes: dict[float, int], hits: list[tuple[float, bool]]
-) -> dict[str, Any]:
-    known = {"origin": origin, "slice": slice_, "items": sum(sizes.values()), "settled": len(hits)}
-    try:
-        found = estimate(hits, sizes)
-    except ValueError as error:
-        return {**known, "share": None, "low": None, "high": None, "raw": None, "note": str(error)}
-    bounds = {"share": found.share, "low": found.low, "high": found.high, "raw": found.raw}
-    return {**known, **bounds, "note": ""}

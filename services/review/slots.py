@@ -13,7 +13,7 @@ from sqlalchemy.engine import Row
 
 from services.review import core, ledger
 from services.review.policy import Policy
-from services.review.tables import ITEM, SLOT
+from services.review.tables import DETAIL, ITEM, SLOT
 
 Found = Row[Any]
 RANDOM = random.SystemRandom()
@@ -38,6 +38,9 @@ class Task:
     origin: str
     prompt: str
     options: tuple[str, ...]
+    answer: str = ""
+    """What is to be rated; then the options are levels."""
+    criterion: str = ""
 
 
 def lock(connection: Connection, name: str) -> Found:
@@ -93,7 +96,9 @@ def make_slot(
 def lease(connection: Connection, slot: Found, reviewer: str, policy: Policy, now: float) -> Task:
     item = connection.execute(select(ITEM).where(ITEM.c.item == slot.item)).one()
     options = json.loads(item.options)
-    order = core.shown_order(item.origin, options, RANDOM.sample(range(len(options)), len(options)))
+    shuffled = RANDOM.sample(range(len(options)), len(options))
+    rated = is_rated(connection, slot.item)
+    order = core.shown_order(item.origin, options, shuffled, rated=rated)
     leased = connection.execute(
         update(SLOT)
         .where(SLOT.c.id == slot.id, SLOT.c.version == slot.version)
@@ -115,4 +120,12 @@ def task(connection: Connection, slot: Found) -> Task:
     item = connection.execute(select(ITEM).where(ITEM.c.item == slot.item)).one()
     options = json.loads(item.options)
     shown = tuple(options[each] for each in json.loads(slot.order))
-    return Task(slot.id, slot.version, item.item, item.origin, item.prompt, shown)
+    more = connection.execute(select(DETAIL).where(DETAIL.c.item == slot.item)).first()
+    rating = (more.answer, more.criterion) if more else ("", "")
+    return Task(slot.id, slot.version, item.item, item.origin, item.prompt, shown, *rating)
+
+
+def is_rated(connection: Connection, name: str) -> bool:
+    """Tell whether the item's options are levels."""
+    found = select(DETAIL.c.levels).where(DETAIL.c.item == name)
+    return bool(connection.execute(found).scalar())

@@ -13,7 +13,7 @@ from imece.runtime.database import insert_new
 from services.review import core, ledger, slots
 from services.review.people import Reviewer
 from services.review.policy import Policy
-from services.review.tables import ITEM, REVIEWER, SKIP, SLOT
+from services.review.tables import DETAIL, ITEM, REVIEWER, SKIP, SLOT
 
 
 def add(
@@ -45,6 +45,7 @@ def add(
         }
         if not insert_new(connection, ITEM, [row], returning="item"):
             continue
+        _add_detail(connection, request, shown=drawn.picked)
         if drawn.picked:
             for number in range(policy.answers):
                 slots.make_slot(connection, request.item, number)
@@ -60,11 +61,33 @@ def add(
         )
 
 
+def _add_detail(connection: Connection, request: ReviewRequested, *, shown: bool) -> None:
+    levels = len(request.options) if request.answer else 0
+    if not levels and request.predicted is None:
+        return
+    row = {
+        "item": request.item,
+        "answer": request.answer if shown else "",
+        "criterion": request.criterion,
+        "levels": levels,
+        "predicted": request.predicted,
+    }
+    insert_new(connection, DETAIL, [row])
+
+
 def add_gold(
-    connection: Connection, prompt: str, options: Sequence[str], right: int, now: float
+    connection: Connection,
+    prompt: str,
+    options: Sequence[str],
+    right: int,
+    now: float,
+    *,
+    answer: str = "",
+    criterion: str = "",
 ) -> str:
     """Keep a question whose answer is known, to be hidden among the others; return its item."""
-    item = f"gold:{derived_id('gold', prompt, *options)}"
+    rating = (answer, criterion) if answer else ()
+    item = f"gold:{derived_id('gold', prompt, *rating, *options)}"
     row = {
         "item": item,
         "request": derived_id("review", item),
@@ -81,6 +104,9 @@ def add_gold(
         "arrived": now,
     }
     if insert_new(connection, ITEM, [row], returning="item"):
+        if answer:
+            detail = {"item": item, "answer": answer, "criterion": criterion}
+            insert_new(connection, DETAIL, [{**detail, "levels": len(options), "predicted": None}])
         ledger.append(connection, now, "gold-added", item=item, right=right)
     return item
 

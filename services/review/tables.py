@@ -39,6 +39,17 @@ ITEM = Table(
 )
 """Every item that was ever named; those not asked are here too, since estimates need them."""
 
+DETAIL = Table(
+    "detail",
+    METADATA,
+    Column("item", String(200), primary_key=True),
+    Column("answer", Text, nullable=False),
+    Column("criterion", Text, nullable=False),
+    Column("levels", Integer, nullable=False),  # 0 where nothing is rated
+    Column("predicted", Float),
+)
+"""What only some items have: an answer to rate by one criterion, and what a judge expects."""
+
 SLOT = Table(
     "slot",
     METADATA,

@@ -16,7 +16,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from services.review import page
 from services.review.announce import finals
 from tests.browser import chromium, missing, press
-from tests.review_site import Site, question, site, sqlite
+from tests.review_site import Site, question, rating, site, sqlite
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -188,3 +188,20 @@ def test_it_fits_a_telephone(person):
         assert person.browser.execute_script(wide) <= 0
     finally:
         person.browser.set_window_size(size["width"], size["height"])
+
+
+@pytest.mark.parametrize("language", ["en", "tr"])
+def test_a_rating_takes_one_key_a_criterion(browser, tmp_path, language):
+    with site(sqlite(tmp_path)) as opened:
+        for item, criterion in (("a", "Doğru mu?"), ("b", "Açık mı?")):
+            opened.ask([rating(item, "Başkent?", "Ankara, çünkü öyle.", criterion)])
+        person = Person(browser, opened)
+        person.opens(f"/?language={language}")
+        person.signs_in()
+        person.opens(f"/?language={language}")
+        assert page.TEXTS[language]["levels"] in person.text(".criterion")
+        assert "Doğru mu?" in person.text(".criterion")
+        person.presses("5")
+        assert "Açık mı?" in person.text(".criterion")
+        person.presses("2")
+        assert chosen(person) == [4, 1]

@@ -138,7 +138,8 @@ class ReviewRequested(Event):
     """A question for people: quarantined feedback or a judgement; the first one of an item stands.
 
     Whether people see it is drawn by its criticality. An option that is only `tie` is shown last,
-    as a tie. Nothing in it may name a model or tell a verdict.
+    as a tie. Nothing that is shown may name a model or tell a verdict. With `answer` people rate
+    that one text: the options are then the levels, the lowest first, one item a criterion.
     """
 
     topic: ClassVar[Topic] = Topic(
@@ -158,6 +159,21 @@ class ReviewRequested(Event):
     """The judge contradicted itself, was near its threshold, gave no verdict or smelt a trick."""
     slice: Name = "default"
     """Kind of item; people's shares are estimated for each slice by itself."""
+    answer: Annotated[str, Field(max_length=100_000)] = ""
+    """What is rated, shown below the prompt; empty when options are compared."""
+    criterion: ShortText = ""
+    """What the levels are about, such as "is it true?"; only with `answer`."""
+    predicted: Annotated[float, Field(ge=0, le=1)] | None = None
+    """What a judge expects, never shown: the chance of the first option, or the level as a share
+    of the highest. It lets few answers of people speak for items that nobody was asked."""
+
+    @model_validator(mode="after")
+    def _levels_fit_the_keys(self) -> ReviewRequested:
+        if self.answer and (len(self.options) > 9 or "tie" in self.options):
+            raise ValueError("an answer is rated on two to nine levels, none of them a tie")
+        if self.criterion and not self.answer:
+            raise ValueError("a criterion needs the answer that is rated")
+        return self
 
 
 class ReviewAnswered(Event):

@@ -14,7 +14,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.bench.results import Row
 from tests.browser import chromium, missing, press
-from tests.review_site import Site, question, site, sqlite
+from tests.review_site import Site, question, rating, site, sqlite
 
 # Notes when a key goes down and when the next question has been painted.
 _WATCH = """
@@ -42,6 +42,7 @@ def rows(questions: int) -> tuple[Row, ...]:
     if reason := missing():
         return (
             Row("H3.keys", None, "keys", "<= 2", note=reason),
+            Row("H3.keys_rating", None, "keys", "<= 2", note=reason),
             Row("H3.next_p95", None, "ms", "< 150", note=reason),
         )
     with (
@@ -52,10 +53,12 @@ def rows(questions: int) -> tuple[Row, ...]:
         opened.ask([question(f"q{n}", f"Question {n}?", *PAIR) for n in range(questions + 1)])
         browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _WATCH})
         keys, waits = _answer(browser, opened, questions)
+        rated = _rate(browser, opened)
     p95 = float(np.percentile(waits, 95))
     note = f"{len(waits)} questions; median {np.median(waits):.0f} ms from key to painted page"
     return (
         Row("H3.keys", keys, "keys", "<= 2", keys <= 2, note="a pair of answers, Chromium"),
+        Row("H3.keys_rating", rated, "keys", "<= 2", rated <= 2, note="a criterion, levels 1 to 5"),
         Row("H3.next_p95", p95, "ms", "< 150", p95 < 150, note=note),
     )
 
@@ -73,6 +76,25 @@ def _answer(browser: Chrome, opened: Site, questions: int) -> tuple[float, list[
     if int(told) != questions:
         raise AssertionError(f"{questions} keys answered {told} questions")
     return pressed / questions, waits
+
+
+def _rate(browser: Chrome, opened: Site, count: int = 10) -> float:
+    """Return the keys that a rating by one criterion took."""
+    before = int(browser.find_element(By.ID, "done").text)
+    press(browser, "1")  # what is left of the pairs
+    given = (rating(f"r{n}", f"Question {n}?", "Ankara.", "Is it true?") for n in range(count))
+    opened.ask(list(given))
+    browser.get(opened.url)
+    pressed = 0
+    for _ in range(count):
+        done = browser.find_element(By.ID, "done").text
+        press(browser, "12345"[pressed % 5])
+        pressed += 1
+        _until(browser, f"return document.getElementById('done')?.textContent !== '{done}'")
+    told = int(browser.find_element(By.ID, "done").text) - before - 1
+    if told != count:
+        raise AssertionError(f"{pressed} keys rated {told} answers, not {count}")
+    return pressed / count
 
 
 def _until(browser: Chrome, script: str) -> None:

@@ -108,3 +108,11 @@ def test_nothing_is_known_of_a_new_reviewer():
 
 def test_the_policy_that_ships_is_the_default_one():
     assert load(ReviewSettings().policy) == Policy()
+
+
+def test_neighbouring_levels_say_the_same_only_where_answers_are_rated():
+    assert core.settle((3, 4), 2, 0, 3, None, rated=True) == ("agreed", 3)
+    assert core.settle((3, 4), 2, 0, 3, None) == ("conflict", None)
+    assert core.settle((2, 4), 2, 0, 3, None, rated=True) == ("conflict", None)
+    found = core.reliability([Given(3, gold=4, rated=True), Given(1, gold=4, rated=True)])
+    assert found.gold == 0.5

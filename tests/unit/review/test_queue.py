@@ -8,7 +8,7 @@ import pytest
 
 from imece.chain import first_fault
 from imece.errors import RejectedError
-from services.review import people, reports, store
+from services.review import people, reports, shares, store
 from services.review.people import Reviewer
 from services.review.policy import Checks, Sampling
 from tests.unit.review.world import World, asked, made
@@ -226,7 +226,7 @@ def test_the_pressing_comes_first(world, trio):
 
 def test_what_is_not_asked_is_counted_with_its_probability_and_without_its_text(world, trio):
     world.ask(*(asked(str(n), criticality="low") for n in range(500)))
-    (share,) = world.database.transact(reports.shares)
+    (share,) = world.database.transact(shares.shares)
     assert share["items"] == 500
     task = world.next(trio[0])
     assert task is not None
@@ -349,3 +349,69 @@ def test_the_log_tells_the_whole_story(world, trio):
     kinds = [each.kind for each in world.log()]
     assert kinds == ["reviewer-added"] * 3 + ["requested", "leased", "answered"]
     assert world.log()[-1].body["choice"] == 0
+
+
+LEVELS = ("1", "2", "3", "4", "5")
+
+
+def rating(item: str, **changes):
+    return asked(item, answer="Ankara.", criterion="Is it true?", options=LEVELS, **changes)
+
+
+def test_levels_keep_their_order_and_neighbours_agree_on_the_lower_one(world, trio):
+    world.ask(rating("r"))
+    for who, level in zip(trio[:2], ("4", "5"), strict=True):
+        task = world.next(who)
+        assert (task.options, task.answer, task.criterion) == (LEVELS, "Ankara.", "Is it true?")
+        world.answer(who, task, level)
+    assert world.state("r") == ("agreed", 3)
+
+
+def test_levels_that_are_far_apart_go_to_an_adjudicator(world, trio):
+    world.ask(rating("r"))
+    for who, level in zip(trio[:2], ("2", "4"), strict=True):
+        world.answer(who, world.next(who), level)
+    assert world.state("r") == ("conflict", None)
+    judge = world.reviewer("ece", adjudicator=True)
+    world.answer(judge, world.next(judge), "3")
+    assert world.state("r") == ("adjudicated", 2)
+
+
+def test_the_mean_level_is_told_for_each_criterion(world, trio):
+    world.ask(rating("r1"), rating("r2"), asked("pair"))
+    wanted = {("ayşe", "r1"): "4", ("ayşe", "r2"): "5", ("can", "r1"): "5", ("can", "r2"): "5"}
+    for who in trio[:2]:
+        while task := world.next(who):
+            world.answer(who, task, wanted.get((who.name, task.item), "first"))
+    told = {each["criterion"]: each for each in world.database.transact(shares.shares)}
+    assert told[""]["share"] == 1
+    assert told["Is it true?"]["share"] == 4.75
+    assert told["Is it true?"]["of"] == "mean level"
+
+
+def test_gold_may_be_a_rating(world, trio):
+    world.policy = world.policy.model_copy(update={"checks": Checks(gold=0.5, repeat=0)})
+    more = {"answer": "5", "criterion": "Is it true?"}
+    world.database.transact(store.add_gold, "2+2?", LEVELS, 0, world.now, **more)
+    world.ask(*(rating(str(n)) for n in range(6)))
+    seen = []
+    while task := world.next(trio[0]):
+        seen.append((task.prompt, task.answer))
+        world.answer(trio[0], task, "2")
+    assert ("2+2?", "5") in seen
+
+
+def test_what_a_judge_expects_speaks_for_items_that_nobody_was_asked(world, trio):
+    world.policy = world.policy.model_copy(update={"sampling": Sampling(low=0.1), "answers": 1})
+    good = [n % 3 > 0 for n in range(600)]
+    given = (
+        asked(f"{n:03}", criticality="low", predicted=0.9 if fine else 0.1)
+        for n, fine in enumerate(good)
+    )
+    world.ask(*given)
+    while task := world.next(trio[0]):
+        world.answer(trio[0], task, "first" if good[int(task.item)] else "second")
+    (told,) = world.database.transact(shares.shares)
+    assert told["worth"] > 2
+    assert abs(told["share"] - 2 / 3) < 0.02
+    assert told["low"] < 2 / 3 < told["high"]

@@ -231,3 +231,30 @@ def test_the_operator_sees_queue_report_and_log(site):
 def test_a_session_cannot_be_made_up(site):
     site.client.cookies.set(COOKIE, people.hashed("guess"))
     assert 'name="token"' in site.client.get("/").text
+
+
+LEVELS = ("1", "2", "3", "4", "5")
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "the last the best"), ("tr", "en iyi")])
+def test_an_answer_is_rated_level_by_level_and_blind(site, language, said):
+    more = {"answer": "Başkent Ankara.", "criterion": "Doğru mu?", "options": LEVELS}
+    site.ask("r", predicted=0.8125, **more)
+    site.sign_in()
+    text = site.client.get(f"/?language={language}").text
+    assert said in text
+    assert "Doğru mu?" in text
+    assert "Başkent Ankara." in text
+    assert "8125" not in text
+    assert re.findall(r'data-key="(\d)"', text) == list(LEVELS)
+    site.send("/answer", shown="4")
+    (row,) = site.client.get("/admin/items", headers=OPERATOR).json()
+    assert row["answers"] == "1/2"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"options": ("1", "tie")}, {"options": LEVELS * 2}, {"answer": "", "criterion": "x"}]
+)
+def test_levels_that_have_no_key_are_refused(wrong):
+    with pytest.raises(ValueError, match="rate"):
+        asked("r", **{"answer": "x", "options": LEVELS, **wrong})
