@@ -20,6 +20,8 @@ from imece.runtime.jobs.child import ChildJob, Stopped, main
 from imece.runtime.settings import Settings
 from services.evaluator import answers, core, metrics, probes, probing, recipe
 from services.evaluator.core import Item, Question
+from services.evaluator.encoder import Encoder
+from services.evaluator.encoder import load as load_encoder
 from services.evaluator.policy import read_policy
 from services.evaluator.probes import Probe
 from services.evaluator.scores.items import scored
@@ -42,6 +44,7 @@ class Run:
     began: float
     done: int = 0
     loaded: tuple[tuple[Path, bool], recipe.Answerer] | None = None
+    encoder: Encoder | None = None
 
     def items(self, ref: ModelRef) -> tuple[list[Item], str]:
         """Return the graded answers of a model to all suites, and the digest of its base."""
@@ -49,6 +52,8 @@ class Run:
         found: list[Item] = []
         for suite, asked in self.suites:
             decoding = f"greedy/{self.own.max_new_tokens}"
+            if self.own.encoder:
+                decoding += f"|cosine:{self.own.encoder}"
             name = answers.key(digest, ref.adapter_digest, suite.digest, decoding)
             items = answers.find(self.artifacts, name)
             if items is None:
@@ -87,7 +92,13 @@ class Run:
         weighed = [question for question in asked if question.scoring != "generation"]
         found = {item.id: item for item in self._write(base, adapter, written)}
         found |= {item.id: item for item in self._weigh(base, adapter, weighed, len(written))}
-        return scored([found[question.id] for question in asked])
+        wanted = any("cosine" in question.metrics for question in asked)
+        return scored([found[q.id] for q in asked], self._encoder() if wanted else None)
+
+    def _encoder(self) -> Encoder | None:
+        if self.own.encoder and self.encoder is None:
+            self.encoder = load_encoder(resolve(self.own.encoder, self.cache))
+        return self.encoder
 
     def _write(self, base: Path, adapter: Path | None, asked: list[Question]) -> list[Item]:
         if not asked:

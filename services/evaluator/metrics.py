@@ -15,7 +15,7 @@ import numpy as np
 
 from imece.events import Metric
 from services.evaluator.core import Item
-from services.evaluator.scores import classes, likelihood, translation
+from services.evaluator.scores import classes, likelihood, stems, translation
 from services.evaluator.scores.items import LONGEST, TOO_LONG
 from services.evaluator.scores.similarity import SIGNATURE
 from services.evaluator.scores.words import TOKENS
@@ -125,11 +125,20 @@ def _texts(slice: str, items: Sequence[Item]) -> Iterator[Metric]:
             signature = f"{of.signature}|lang:{language or 'any'}"
             low, high, value = max(0.0, low + move), min(top, high + move), of.value
         else:
-            how = SIGNATURE if name == "cosine" else "words"
-            signature = f"{name}|{how}|tokens:{TOKENS}|fold:{language or 'any'}|refs:best"
+            signature = f"{name}|{_how(name, language)}|refs:best"
             low, high, value = max(0.0, low), min(1.0, high), mean.value
         full = f"{signature}|decoding:greedy|ci:cluster-t95"
         yield _metric(slice, full, value, mean.n, (low, high))
+
+
+def _how(name: str, language: str) -> str:
+    """Say how a score of words or grams was made; an encoder's is said by its name."""
+    if name.startswith("cosine@"):
+        return "encoder:mean-pool"
+    how = SIGNATURE if name == "cosine" else "words"
+    if name.endswith("_stem"):
+        how = f"stems:{stems.name(language)}"
+    return f"{how}|tokens:{TOKENS}|fold:{language or 'any'}"
 
 
 def _calibration(slice: str, items: Sequence[Item]) -> Metric:

@@ -26,3 +26,5 @@ class EvaluatorSettings(BaseSettings):
     lease_seconds: Annotated[float, Field(gt=0)] = 30
     max_attempts: Annotated[int, Field(ge=1)] = 5
     timeout_seconds: Annotated[int, Field(ge=1)] = 6 * 3600
+    encoder: str = ""
+    """URI of an encoder for cosine similarity, as for a base model; empty takes n-grams."""

@@ -7,20 +7,24 @@ from collections.abc import Hashable, Sequence
 
 from rapidfuzz.distance import LCSseq
 
+from services.evaluator.scores.stems import stems
 from services.evaluator.scores.words import fold, sentences, words
 
 _ARTICLES = {"en": frozenset({"a", "an", "the"})}
 
 
-def rouge_n(answer: str, reference: str, n: int, language: str = "") -> float:
+def rouge_n(
+    answer: str, reference: str, n: int, language: str = "", *, stemmed: bool = False
+) -> float:
     """Return the F1 of the n-grams that both share."""
-    said, wanted = (_grams(words(text, language), n) for text in (answer, reference))
+    texts = (_words(text, language, stemmed=stemmed) for text in (answer, reference))
+    said, wanted = (_grams(found, n) for found in texts)
     return _f1((said & wanted).total(), said.total(), wanted.total())
 
 
-def rouge_l(answer: str, reference: str, language: str = "") -> float:
+def rouge_l(answer: str, reference: str, language: str = "", *, stemmed: bool = False) -> float:
     """Return the F1 of the longest common subsequence of words."""
-    said, wanted = words(answer, language), words(reference, language)
+    said, wanted = (_words(text, language, stemmed=stemmed) for text in (answer, reference))
     return _f1(int(LCSseq.similarity(said, wanted)), len(said), len(wanted))
 
 
@@ -68,6 +72,11 @@ def _answer(text: str, language: str) -> list[str]:
     found = [word for word in words(text, language) if word not in articles]
     # "!" or "+" may be the whole answer: without words the signs themselves count.
     return found or fold(text, language).split()
+
+
+def _words(text: str, language: str, *, stemmed: bool) -> list[str]:
+    found = words(text, language)
+    return stems(found, language) if stemmed else found
 
 
 def _grams(found: Sequence[str], n: int) -> Counter[tuple[str, ...]]:

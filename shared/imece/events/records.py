@@ -56,7 +56,18 @@ class PreferencePair(Part):
 
 
 TextMetric = Literal[
-    "f1", "rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "chrf", "ter", "cosine"
+    "f1",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "rougeLsum",
+    "rouge1_stem",
+    "rouge2_stem",
+    "rougeL_stem",
+    "bleu",
+    "chrf",
+    "ter",
+    "cosine",
 ]
 """Scores of a free text against the expected ones, beyond right or wrong."""
 _NEW = {"exclude_if": lambda value: not value or value == "generation"}  # rows keep their ids

