@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from imece.errors import JobError
-from imece.events import DatasetRef, EvaluationPlan, ModelRef, Progress
+from imece.events import DatasetRef, EvaluationPlan, Metric, ModelRef, Progress
 from imece.local.models import folder_digest, resolve
 from imece.runtime import datasets
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs.child import ChildJob, Stopped, main
 from imece.runtime.settings import Settings
-from services.evaluator import answers, core, metrics, probes, probing, recipe
+from services.evaluator import answers, core, metrics, openloop, probes, probing, recipe
 from services.evaluator.core import Item, Question
 from services.evaluator.encoder import Encoder
 from services.evaluator.encoder import load as load_encoder
@@ -76,6 +76,19 @@ class Run:
         )
         self.done += len(prompts)
         return said
+
+    def under_load(self, ref: ModelRef) -> list[Metric]:
+        """Return how fast a model answers while requests keep coming; nothing unless asked for."""
+        if not self.own.load_rate:
+            return []
+        prompts = [q.asked for _, asked in self.suites for q in asked if q.scoring == "generation"]
+        base, adapter, _ = self._model(ref)
+        model, most = self._loaded(base, exact=False), self.own.max_new_tokens
+
+        def ask(prompt: str) -> object:
+            return model.answer(adapter, [prompt], max_new_tokens=most)
+
+        return openloop.measure(ask, prompts, self.own.load_rate, self.own.load_requests)
 
     def _model(self, ref: ModelRef) -> tuple[Path, Path | None, str]:
         base, digest = self._base(ref)
@@ -199,7 +212,8 @@ def work(job: ChildJob) -> dict[str, Any]:
         stored = artifacts.put(f"evaluations/{job.id}/{part}.jsonl", core.dump(items))
         result |= {part: stored.uri, f"{part}_digest": stored.digest, f"{part}_base": digest}
         if part == "items":
-            result["metrics"] = [m.model_dump(mode="json") for m in metrics.measure(items)]
+            figures = [*metrics.measure(items), *run.under_load(ref)]
+            result["metrics"] = [m.model_dump(mode="json") for m in figures]
     if asked:
         said = probing.answered(asked, lambda part, prompts: run.say(models[part], prompts))
         stored = artifacts.put(f"evaluations/{job.id}/probes.jsonl", probes.dump(said))

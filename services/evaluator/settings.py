@@ -28,3 +28,6 @@ class EvaluatorSettings(BaseSettings):
     timeout_seconds: Annotated[int, Field(ge=1)] = 6 * 3600
     encoder: str = ""
     """URI of an encoder for cosine similarity, as for a base model; empty takes n-grams."""
+    load_rate: Annotated[float, Field(ge=0)] = 0
+    """Requests a second under which a candidate's latency is measured; 0 measures none."""
+    load_requests: Annotated[int, Field(ge=1, le=100_000)] = 200
