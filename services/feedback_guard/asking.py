@@ -77,7 +77,8 @@ class _Desk:
     ) -> list[str]:
         """Draw users who neither voted nor were invited; nobody when there are too few."""
         tenant, claim = scored.feedback.tenant, self.claims[scored.claim]
-        if not self._room(scored, wanted):
+        known = len(self.users[tenant])
+        if known < self.policy.panel.least_users or not self._room(scored, wanted):
             return []
         voters = {a for s in claim.answers.values() for a in s.accounts}
         heard = {*voters, store.user_of(scored.feedback), *(account_id(tenant, n) for n in names)}

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from imece.runtime.text import fold
-from services.feedback_guard import arithmetic
+from services.feedback_guard import arithmetic, dates
 
 FILLER = frozenset(
     fold(
@@ -61,8 +61,10 @@ def answer_key(answer: str, question: str = "") -> str:
     """
     text = _LEAD.sub("", fold(answer)).strip(" .!?\"'")
     text = text.rpartition("=")[2].strip() or text
+    if (day := dates.key(text)) is not None:
+        return day
     said = _NUMBER.findall(text)
-    if said and len(text.split()) <= 6:
+    if said and len(text.split()) <= 6 and dates.MONTHS.keys().isdisjoint(_WORD.findall(text)):
         asked = set(_NUMBER.findall(question))
         fresh = [n for n in said if n not in asked]
         return _readings((fresh or said)[-1])[0]

@@ -28,14 +28,7 @@ from services.feedback_guard.state import Account, Claim, account_id
 
 Verdict = Literal["accept", "quarantine", "reject"]
 _STRONG = frozenset(
-    {
-        "injection",
-        "campaign",
-        "near_duplicate",
-        "invisible_text",
-        "mixed_scripts",
-        "refuted_by_reference",
-    }
+    "injection campaign near_duplicate invisible_text mixed_scripts refuted_by_reference".split()
 )
 
 
@@ -197,6 +190,8 @@ def _verifier_reasons(scored: FeedbackScored, known: Evidence, policy: Policy) -
         return found
     checks = (
         ("arithmetic", known.arithmetic, policy.weights.verifier),
+        ("units", known.units, policy.weights.verifier),
+        ("dates", known.dates, policy.weights.verifier),
         ("reference", known.reference, policy.weights.reference),
         ("review", known.reviewed, policy.weights.verifier),
         ("sample", known.sampled, 0.0),
@@ -264,7 +259,7 @@ def _verdict(
     total = sum(reason.nats for reason in reasons)
     against = {reason.code for reason in reasons if reason.nats > 0}
     taught_wrong = scored.stance > 0 and known.refuted
-    if taught_wrong and (known.arithmetic is False or known.reviewed is False):
+    if taught_wrong and (known.certain is False or known.reviewed is False):
         return "reject" if isinstance(scored.feedback.signal, Correction) else "quarantine"
     if total >= policy.thresholds.reject and len(against) >= 2 and not known.confirmed:
         strong = _STRONG & against

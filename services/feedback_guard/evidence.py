@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from imece.events import Correction, FeedbackScored, FeedbackSubmitted
-from services.feedback_guard import arithmetic, claims
+from services.feedback_guard import arithmetic, claims, dates, units
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import Claim, Support, slot
 
@@ -16,6 +17,8 @@ class Evidence:
     """What is known about one answer from elsewhere than votes."""
 
     arithmetic: bool | None = None
+    units: bool | None = None
+    dates: bool | None = None
     reference: bool | None = None
     reviewed: bool | None = None
     sampled: bool | None = None
@@ -28,12 +31,19 @@ class Evidence:
     @property
     def confirmed(self) -> bool:
         """Somebody other than the voters says that the answer is right."""
-        return True in (self.arithmetic, self.reference, self.reviewed, self.sampled)
+        people = (self.reference, self.reviewed, self.sampled)
+        return self.certain is True or True in people
 
     @property
     def refuted(self) -> bool:
         """Somebody other than the voters says that the answer is wrong."""
-        return False in (self.arithmetic, self.reference, self.reviewed, self.sampled)
+        return self.certain is False or False in (self.reference, self.reviewed, self.sampled)
+
+    @property
+    def certain(self) -> bool | None:
+        """What a verifier computed; at most one of them understands a question."""
+        found = [v for v in (self.arithmetic, self.units, self.dates) if v is not None]
+        return found[0] if found else None
 
 
 def taught(feedback: FeedbackSubmitted) -> str:
@@ -64,12 +74,18 @@ def evidence(scored: FeedbackScored, claim: Claim, policy: Policy) -> Evidence:
     others = (s for answer, s in claim.answers.items() if answer != slot(scored.answer))
     return Evidence(
         None if truth is None else _calculates(scored, truth),
+        *_checked(scored.feedback.prompt, taught(scored.feedback)),
         reference,
         _reviewed(support, policy),
         _sampled(support, lead(scored, policy)),
         (len(support.sampled_for), len(support.sampled_against)),
         any(_reviewed(s, policy) or _sampled(s, policy.panel.lead) for s in others),
     )
+
+
+@lru_cache(maxsize=4096)  # an answer is looked at again whenever its claim changes
+def _checked(question: str, answer: str) -> tuple[bool | None, bool | None]:
+    return units.checks(question, answer), dates.checks(question, answer)
 
 
 def _reviewed(support: Support, policy: Policy) -> bool | None:

@@ -66,6 +66,7 @@ class Panel(_Part):
     lead: Annotated[int, Field(ge=1)]
     praise_lead: Annotated[int, Field(ge=1)]
     most: Annotated[int, Field(ge=1, le=SAMPLED)]
+    least_users: int
     patience_hours: float
     cards_per_day: float
     praise_share: float

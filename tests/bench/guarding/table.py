@@ -29,7 +29,7 @@ def row(id: str, found: Mean, unit: str, bar: str, limit: float | None, note: st
     if limit is not None:
         holds = found.value <= limit if limit >= 0 else found.value >= -limit
     ci = found.ci
-    if ci is not None and unit == "share":
+    if ci is not None and unit.startswith("share"):
         ci = (max(0.0, ci[0]), min(1.0, ci[1]))
     told = f"{found.seeds} runs" + (f"; {note}" if note else "")
     return Row(id, found.value, unit, bar, holds, ci, note=told)
@@ -40,9 +40,12 @@ def sybils(bench: Bench) -> list[Row]:
     rows = []
     for id, accounts, a_target, limit in (
         ("guard.sybil_accepted", 10, 5, 0.02),
-        ("guard.sybil10_accepted", 23, 10, 0.05),
+        ("guard.sybil10_accepted", None, 10, 0.05),
     ):
-        jobs = [RealJob(accounts, a_target, seed) for seed in range(bench.setting.seeds)]
+        jobs = [
+            RealJob(accounts or _tenth(bench, seed), a_target, seed)
+            for seed in range(bench.setting.seeds)
+        ]
         made = bench.all(jobs)
         found = over_seeds([measures.targets_flipped(run) for run in made])
         honest = over_seeds([measures.honest_24h(run) for run in made])
@@ -56,6 +59,12 @@ def sybils(bench: Bench) -> list[Row]:
         rows.append(replace(base, baselines=others))
         rows += [Row(f"{id}.{n}", v, "share", note="seed 0") for n, v in others.items()]
     return rows
+
+
+def _tenth(bench: Bench, seed: int) -> int:
+    """Return how many sybils are one in ten of all who vote in this stream."""
+    stream = bench.votes(RealJob(1, 1, seed)).stream
+    return max(10, round(len({s.event.data.user for s in stream if s.role == "honest"}) / 9))
 
 
 def _flipped(stream: Sequence[Sent], accepted: set[str]) -> float:
@@ -95,8 +104,15 @@ def honest(bench: Bench, runs: Sequence[Drive]) -> list[Row]:
         row("guard.honest_quarantined", each(measures.quarantined), "share", "", None),
         row(
             "guard.cards_per_1k",
+            each(lambda run: 1000 * run.cards / len(run.courses)),
+            "invitations for 1,000 events",
+            "",
+            None,
+        ),
+        row(
+            "guard.panels_per_1k",
             each(lambda run: 1000 * run.asked / len(run.courses)),
-            "answers asked about",
+            "answers asked about for 1,000 events",
             "",
             None,
         ),
@@ -144,21 +160,34 @@ def special(bench: Bench, runs: Mapping[str, Sequence[Drive]]) -> list[Row]:
         ),
         Row("guard.takeover_rows", worst, "rows, most of one account", "<= 20", worst <= 20),
         Row("guard.drip_rows", slow, "rows, most of one account", "<= 20", slow <= 20),
-        _suppressed(bench),
+        *_suppressed(bench),
     ]
 
 
-def _suppressed(bench: Bench) -> Row:
-    """Share of true corrections that are lost when one in five raters is hostile."""
+def _suppressed(bench: Bench) -> list[Row]:
+    """Share of true corrections that are lost when one in five raters is hostile; or one in three.
+
+    Hostile accounts vote, and say so when they are asked. `against` makes honest accounts that are
+    asked speak for the attacker besides.
+    """
     seeds = range(bench.setting.seeds)
-    gang = [max(1, len(bench.world(seed)[0].people) // 5) for seed in seeds]
-    found = bench.all(
-        [Job("", s) for s in seeds] + [Job("a12", s, accounts=gang[s], against=0.2) for s in seeds]
+    people = [len(bench.world(seed)[0].people) for seed in seeds]
+    fifth = [Job("a12", s, accounts=max(1, people[s] // 4)) for s in seeds]
+    third = [replace(job, against=1 / 6) for job in fifth]
+    found = bench.all([Job("", s) for s in seeds] + fifth + third)
+    calm, *wars = (
+        [measures.honest_24h(run) for run in found[at : at + len(seeds)]]
+        for at in range(0, len(found), len(seeds))
     )
-    shares = [measures.honest_24h(run) for run in found]
-    pairs = zip(shares[: len(seeds)], shares[len(seeds) :], strict=True)
-    lost = [max(0.0, 1 - war / calm) if calm else 1.0 for calm, war in pairs]
-    return row("guard.suppressed", over_seeds(lost), "share", "<= 0.05", 0.05)
+    lost = [
+        [max(0.0, 1 - war / still) if still else 1.0 for still, war in zip(calm, w, strict=True)]
+        for w in wars
+    ]
+    told = "share of true corrections lost"
+    return [
+        row("guard.suppressed", over_seeds(lost[0]), told, "<= 0.05", 0.05, "20 % hostile"),
+        row("guard.suppressed_third", over_seeds(lost[1]), told, "", None, "33 % hostile"),
+    ]
 
 
 def attack_rows(bench: Bench, runs: Mapping[str, Sequence[Drive]]) -> list[Row]:

@@ -10,6 +10,12 @@ FILE = Path("services/feedback_guard/policy.toml")
 SHIPPED = load(FILE)
 
 
+def small(policy: Policy = SHIPPED) -> Policy:
+    """Return the policy with second opinions even among few users."""
+    panel = policy.panel.model_copy(update={"least_users": 5})
+    return policy.model_copy(update={"panel": panel})
+
+
 def eager(policy: Policy = SHIPPED) -> Policy:
     """Return the policy with praise that no second opinion must confirm."""
     thresholds = policy.thresholds.model_copy(update={"praise_waits": False})

@@ -25,11 +25,11 @@ from imece.events import (
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from services.feedback_guard import tables
-from services.feedback_guard.policy import load
 from services.feedback_guard.replay import Guard
 from services.feedback_guard.routes import Routes
+from tests.unit.feedback_guard.policies import SHIPPED, small
 
-POLICY = load(Path("services/feedback_guard/policy.toml"))
+POLICY = small()
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 KEYS = {"k1": b"a secret of sixteen bytes"}
 CANTEEN = "Who runs our canteen?"
@@ -181,6 +181,12 @@ async def test_who_voted_on_the_claim_is_not_invited(world: World):
     requests = [r for r in world.of(OpinionRequested) if r.prompt == CANTEEN]
     assert len(requests) == 2
     assert {i.user for r in requests for i in r.invited} <= {f"u{n}" for n in range(7)}
+
+
+async def test_among_few_active_users_nobody_is_asked(world: World):
+    world.routes._policy = SHIPPED
+    await world.send(*crowd(), vote("ayşe", Correction(text="Zeynep Hanım")))
+    assert world.of(OpinionRequested) == []
 
 
 async def test_a_days_cards_bound_how_many_are_asked_and_contradictions_go_first(world: World):

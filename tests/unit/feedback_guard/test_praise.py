@@ -13,7 +13,7 @@ from services.feedback_guard.replay import Guard, item_of
 from services.feedback_guard.state import Account, Claim, Support
 from tests.demo import facts
 from tests.demo.users import crowd
-from tests.unit.feedback_guard.policies import SHIPPED, eager
+from tests.unit.feedback_guard.policies import eager, small
 
 POLICY = eager()
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -121,7 +121,7 @@ def test_the_demos_honest_crowd_loses_nothing_and_its_campaign_gets_hardly_anyth
     questions = facts.asked_by_users()
     shown = {q.prompt: q.response if n % 2 else "I am not sure." for n, q in enumerate(questions)}
     sent = crowd(questions, shown, facts.poison(), seed)
-    guard = Guard(SHIPPED, asks=True)
+    guard = Guard(small(), asks=True)
     guard.learn({item.prompt: item.response for item in facts.clean()})
     now = datetime.now(UTC)
     events = [
