@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.bench import selection
-from tests.bench.evaluating import errors, scoring, texts
+from tests.bench.evaluating import errors, gates, scoring, texts
 from tests.bench.results import Result, Row
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     data = Path(os.environ.get("IMECE_BENCH_DATA", "../shared/data"))
     began = time.monotonic()
     rows: list[Row] = [*texts.rows(data), *errors.rows(arguments.quick)]
-    rows += [*selection.rows(), *scoring.rows(data, arguments.quick)]
+    rows += [*gates.rows(), *selection.rows(), *scoring.rows(data, arguments.quick)]
     result = Result("evaluation", time.monotonic() - began, arguments.quick, tuple(rows))
     result.write(arguments.json, Console())
 
