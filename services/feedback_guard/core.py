@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,14 +20,21 @@ from imece.events import (
 )
 from services.feedback_guard import background, budgets, claims, content, minhash, subjects
 from services.feedback_guard.admission import Admission
-from services.feedback_guard.evidence import Evidence, evidence, taught
+from services.feedback_guard.evidence import Evidence, evidence, prior, taught
 from services.feedback_guard.evidence import contradicts as contradicts
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import Account, Claim, account_id
 
 Verdict = Literal["accept", "quarantine", "reject"]
 _STRONG = frozenset(
-    "injection campaign near_duplicate invisible_text mixed_scripts refuted_by_reference".split()
+    {
+        "injection",
+        "campaign",
+        "near_duplicate",
+        "invisible_text",
+        "mixed_scripts",
+        "refuted_by_reference",
+    }
 )
 
 
@@ -209,16 +215,6 @@ def _verifier_reasons(scored: FeedbackScored, known: Evidence, policy: Policy) -
     if known.rival and scored.stance > 0 and not known.confirmed:
         found.append(Reason(code="rival_confirmed", nats=policy.weights.rival))
     return found
-
-
-def prior(model: Account | None, policy: Policy) -> float:
-    """Return the log-odds that an answer of the model is right; half of the policy's at least.
-
-    It starts with what the policy says and moves with what was proven on the subject.
-    """
-    most = policy.weights.status_quo
-    right, wrong = (model.right, model.wrong) if model else (1.0, 1.0)
-    return max(most / 2, min(most, math.log((5 * math.exp(most) + right) / (5 + wrong))))
 
 
 def settle_model(model: Account, decided: FeedbackDecided, scored: FeedbackScored) -> Account:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -9,7 +10,7 @@ from functools import lru_cache
 from imece.events import Correction, FeedbackScored, FeedbackSubmitted
 from services.feedback_guard import arithmetic, claims, dates, units
 from services.feedback_guard.policy import Policy
-from services.feedback_guard.state import Claim, Support, slot
+from services.feedback_guard.state import Account, Claim, Support, slot
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,16 @@ def evidence(scored: FeedbackScored, claim: Claim, policy: Policy) -> Evidence:
         (len(support.sampled_for), len(support.sampled_against)),
         any(_reviewed(s, policy) or _sampled(s, policy.panel.lead) for s in others),
     )
+
+
+def prior(model: Account | None, policy: Policy) -> float:
+    """Return the log-odds that an answer of the model is right; half of the policy's at least.
+
+    It starts with what the policy says and moves with what was proven on the subject.
+    """
+    most = policy.weights.status_quo
+    right, wrong = (model.right, model.wrong) if model else (1.0, 1.0)
+    return max(most / 2, min(most, math.log((5 * math.exp(most) + right) / (5 + wrong))))
 
 
 @lru_cache(maxsize=4096)  # an answer is looked at again whenever its claim changes

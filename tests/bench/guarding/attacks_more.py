@@ -91,7 +91,7 @@ def a10_split(c: Campaign) -> Iterator[Sent]:
 
 
 def a11_elicited(c: Campaign) -> Iterator[Sent]:
-    """Held out. Praise for lies that the question dictated; adaptive: the question is natural."""
+    """Praise for lies that the question dictated; adaptive: the question is natural."""
     people = c.members(aged=c.adaptive)
     for number, (seen, lie) in enumerate(c.lies(c.events, facts=c.adaptive)):
         question = seen.item.question.rstrip("?")
@@ -149,9 +149,10 @@ def _teach(c: Campaign, person: Person, seen: Shown, prompt: str, text: str, how
     return c.poison(person, seen, signal, moment(c.dice), prompt=prompt, answer=text)
 
 
-HELD_OUT = frozenset({"a3.adaptive", "a5", "a5.adaptive", "a9.adaptive", "a11.adaptive"})
+HELD_OUT = frozenset({"a3.adaptive", "a5", "a5.adaptive", "a9.adaptive"})
 """Nothing of the guard was set by them. The plain a11 was one of them until the guard learned from
-it to see dictated answers of one word; before that 8 % of it came through."""
+it to see dictated answers of one word; before that 8 % of it came through. The adaptive a11 was
+one until praise had to wait; before that 80 % came through."""
 NAMES = tuple(f"a{n}" for n in range(1, 15))
 _PLAIN: dict[str, Attack] = {
     "a1": attacks.a1_lone_liar,

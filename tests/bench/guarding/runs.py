@@ -30,6 +30,7 @@ ABLATIONS: Mapping[str, Mapping[str, float]] = {
         "weights.elicited": 0,
     },
     "age": {"weights.young_account": 0},
+    "waiting": {"thresholds.praise_waits": 0},
     "campaign": {"weights.campaign": 0},
     "trust": {"weights.cluster_cap": 0},
     "budgets": {

@@ -156,7 +156,7 @@ def special(bench: Bench, runs: Mapping[str, Sequence[Drive]]) -> list[Row]:
             "share",
             "<= 0.02",
             0.02,
-            "both forms, the adaptive one held out",
+            "both forms, none held out any more",
         ),
         Row("guard.takeover_rows", worst, "rows, most of one account", "<= 20", worst <= 20),
         Row("guard.drip_rows", slow, "rows, most of one account", "<= 20", slow <= 20),
