@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from imece.events import Correction, FeedbackSubmitted, Reason
 from imece.runtime.text import fold
@@ -105,27 +105,32 @@ def dictated(feedback: FeedbackSubmitted) -> float:
 
     Up-votes alone can teach a lie when the voter makes the model say it (arXiv 2507.02850).
     """
-    prompt, answer = fold(feedback.prompt), fold(feedback.answer)
-    if _spelt_out(prompt, answer):
+    prompt = fold(feedback.prompt)
+    orders = list(_ORDER.finditer(prompt))
+    statement = not prompt.rstrip(" \"'").endswith("?") and "?" in prompt
+    leading = statement or bool(_LEADING.search(prompt))
+    if not orders and not leading:
+        return 0.0  # most questions
+    answer = fold(feedback.answer)
+    if _spelt_out(prompt, orders, answer):
         return 1.0
     asked = set(_tokens(prompt))
     content = [w for w in _tokens(answer) if w not in claims.FILLER and w not in _CHOICES]
     if len(content) < 2 or len(prompt.split()) > 3 * _LONG_PROMPT:
         return 0.0
     covered = sum(word in asked for word in content) / len(content)
-    if _ORDER.search(prompt) and covered >= 0.6:
+    if orders and covered >= 0.6:
         return 1.0
-    statement = not prompt.rstrip(" \"'").endswith("?") and "?" in prompt
-    leading = bool(_LEADING.search(prompt)) or statement
     short = len(prompt.split()) <= _LONG_PROMPT
     return 0.5 if short and leading and covered >= 0.9 else 0.0
 
 
-def _spelt_out(prompt: str, answer: str) -> bool:
+def _spelt_out(prompt: str, orders: Sequence[re.Match[str]], answer: str) -> bool:
     """Tell whether an order is followed by, or quotes, the very answer: one number is enough."""
     said = list(_tokens(answer))
-    orders = list(_ORDER.finditer(prompt)) if said else []
-    if any(list(_tokens(quoted)) == said for quoted in _QUOTED.findall(prompt) if orders):
+    if not said or not orders:
+        return False
+    if any(list(_tokens(quoted)) == said for quoted in _QUOTED.findall(prompt)):
         return True
     for order in orders:
         start = _LINK.match(prompt, order.end())

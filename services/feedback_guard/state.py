@@ -65,6 +65,10 @@ class Account:
         right, wrong = self.subjects.get(subject, (0.0, 0.0))
         return 0.15 * (self.right - self.wrong) + 0.15 * (right - wrong)
 
+    def behaving(self, habit: Habit) -> Account:
+        """Return the account with another habit."""
+        return Account(self.right, self.wrong, self.subjects, habit)
+
     def proven(self, subject: str, right: float, wrong: float) -> Account:
         """Return the account after a vote about a subject was proven; at most 20 is remembered."""
         before = self.subjects.get(subject, (0.0, 0.0))

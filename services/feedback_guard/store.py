@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -24,6 +24,7 @@ from services.feedback_guard import (
     rows,
     tables,
 )
+from services.feedback_guard.admission import Admission
 from services.feedback_guard.budgets import Bucket
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.rows import Decision
@@ -66,13 +67,14 @@ def score_all(
             hard = "rate" if admission.too_fast(event, policy, ledger) else None
             ways, changed = habit.observe(account.habit, event)
             # Whoever took an account over inherits none of its record.
-            account = Account() if changed is not None else replace(account, habit=ways)
+            account = Account() if changed is not None else account.behaving(ways)
             accounts[user] = account
             known[vote] = (feedback, hard, changed)
             fresh[vote] = {"key": vote, "feedback": feedback, "hard": hard, "changed": changed}
         if admitted.hard is None:
             holder, hard, changed = known[vote]
-            admitted = replace(admitted, hard=hard if holder == feedback else "duplicate_vote")
+            hard = hard if holder == feedback else "duplicate_vote"
+            admitted = Admission(hard, admitted.weight)
             changed = changed if holder == feedback else None
         since = None if changed is None else datetime.fromtimestamp(changed, UTC)
         scored.append(core.score(event, account, admitted, policy, since))

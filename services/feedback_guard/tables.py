@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text
+from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
 
 METADATA = MetaData()
 ACCOUNT = Table(
@@ -10,6 +10,7 @@ ACCOUNT = Table(
     METADATA,
     Column("id", String(11), primary_key=True),
     Column("state", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 VOTE = Table(
     "vote",
@@ -18,6 +19,7 @@ VOTE = Table(
     Column("feedback", Text, nullable=False),
     Column("hard", String(40)),
     Column("changed", Float),
+    sqlite_with_rowid=False,
 )
 REFUSED = Table(
     "refused",
@@ -30,6 +32,7 @@ CLAIM = Table(
     METADATA,
     Column("id", String(24), primary_key=True),
     Column("answers", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 LEDGER = Table(
     "ledger",
@@ -37,12 +40,14 @@ LEDGER = Table(
     Column("key", String(400), primary_key=True),
     Column("level", Float, nullable=False),
     Column("at", Float, nullable=False, index=True),
+    sqlite_with_rowid=False,
 )
 CLUSTER = Table(
     "cluster",
     METADATA,
     Column("account", String(11), primary_key=True),
     Column("cluster", String(11), nullable=False, index=True),
+    sqlite_with_rowid=False,
 )
 PANEL = Table(
     "panel",
@@ -50,6 +55,7 @@ PANEL = Table(
     Column("seat", String(220), primary_key=True),
     Column("tenant", String(200), nullable=False, index=True),
     Column("user", String(200), nullable=False),
+    sqlite_with_rowid=False,
 )
 ASK = Table(
     "ask",
@@ -66,6 +72,7 @@ REFERENCE = Table(
     METADATA,
     Column("claim", String(24), primary_key=True),
     Column("answer", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 AUDIT = Table(
     "audit",
@@ -79,6 +86,7 @@ NEAR = Table(
     METADATA,
     Column("band", String(400), primary_key=True),
     Column("accounts", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 DECISION = Table(
     "decision",
@@ -89,11 +97,15 @@ DECISION = Table(
     Column("at", Float, nullable=False, index=True),
     Column("verdict", String(12), nullable=False),
     Column("version", Integer, nullable=False),
-    Column("expires", Float, index=True),
-    Column("cause", Text, index=True),
+    Column("expires", Float),
+    Column("cause", Text),
     Column("scored", Text, nullable=False),
     Column("decided", Text, nullable=False),
 )
+# Most decisions wait for nothing and were caused by nothing else: they are in neither index.
+for _name in ("expires", "cause"):
+    _held = DECISION.c[_name].is_not(None)
+    Index(f"ix_decision_{_name}", DECISION.c[_name], sqlite_where=_held, postgresql_where=_held)
 HISTORY = Table(
     "history",
     METADATA,

@@ -142,6 +142,10 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    # Keys are hashes, so every batch touches pages all over: keep them, and write them back rarely.
+    connection.execute("PRAGMA cache_size=-65536")
+    connection.execute("PRAGMA wal_autocheckpoint=8000")
+    connection.execute("PRAGMA temp_store=MEMORY")
 
 
 def _sqlite_begin(connection: Connection) -> None:

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 _COMBINING_DOT = "\u0307"
 _UNITS_EN = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
@@ -24,6 +25,7 @@ _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*")
 _LEFT_OF_EQUALS = re.compile(r"[\d(][\d\s.,+\-−*/x×÷()]*=")
 
 
+@lru_cache(maxsize=64)  # the same question and answer are folded by several steps in a row
 def fold(text: str) -> str:
     """Return `text` in NFKC, case-folded for English and Turkish, blanks collapsed."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace(_COMBINING_DOT, "")
