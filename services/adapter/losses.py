@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy, logsigmoid
 from transformers import DynamicCache
 
 from imece.events import Dpo, Kto
+from services.adapter.fused import Fused, UnsupportedError, fuse
 from services.adapter.rows import Example
 
 log = structlog.get_logger()
@@ -31,9 +32,13 @@ class Reader:
     prefix: list[int]
     pad: int
     fast: bool
+    fused: Fused | None = None
+    """The fastest way, where the model is of the kind."""
 
     def tokens(self, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the loss of each token to complete, and the row that it belongs to."""
+        if self.fused is not None:
+            return self.fused.tokens(examples, self.prefix)
         return _fast(self, examples) if self.fast else _plain(self.model, self.pad, examples)
 
     def sequences(self, examples: Sequence[Example]) -> torch.Tensor:
@@ -64,26 +69,44 @@ def kto(
     return (weight * (1 - torch.sigmoid(sign * objective.beta * (gained[:, 0] - drift)))).mean()
 
 
-@torch.no_grad()
 def reads_fast(plain: Any, pad: int, examples: Sequence[Example], prefix: list[int]) -> bool:
     """Tell whether the fast way gives a base the same loss as its own forward does.
 
     Models that scale their logits or keep no plain cache of keys and values differ.
     """
-    training = plain.training
-    plain.eval()
-    try:
-        fast, _ = Reader(plain, prefix, pad, fast=True).tokens(examples)
-        slow, _ = _plain(plain, pad, examples)
-        off = float((fast.mean() - slow.mean()).abs() / slow.mean().abs().clamp(min=0.1))
-        why = "" if off <= _TOLERANCE.get(plain.dtype, 5e-2) else f"its loss differs by {off:.1%}"
-    except Exception as error:  # models of others fail in their own ways; the plain way remains
-        why = f"{type(error).__name__}: {error}"
-    finally:
-        plain.train(training)
+    why = _unlike(Reader(plain, prefix, pad, fast=True), examples)
     if why:
         log.warning("adapter.plain_path", model=type(plain).__name__, why=why)
     return not why
+
+
+def fused(model: Any, pad: int, examples: Sequence[Example], prefix: list[int]) -> Fused | None:
+    """Return the fastest way to read a model with or without LoRA, if its loss is the same."""
+    try:
+        found = fuse(model)
+        why = _unlike(Reader(model, prefix, pad, fast=True, fused=found), examples)
+    except UnsupportedError as error:
+        found, why = None, str(error)
+    if why:
+        log.info("adapter.not_fused", model=type(model).__name__, why=why)
+    return None if why else found
+
+
+@torch.no_grad()
+def _unlike(reader: Reader, examples: Sequence[Example]) -> str:
+    """Say how a reader's loss differs from that of the model's own forward; nothing if not."""
+    model = reader.model
+    training = model.training
+    model.eval()
+    try:
+        fast, _ = reader.tokens(examples)
+        slow, _ = _plain(model, reader.pad, examples)
+        off = float((fast.mean() - slow.mean()).abs() / slow.mean().abs().clamp(min=0.1))
+        return "" if off <= _TOLERANCE.get(model.dtype, 5e-2) else f"its loss differs by {off:.1%}"
+    except Exception as error:  # models of others fail in their own ways; the plain way remains
+        return f"{type(error).__name__}: {error}"
+    finally:
+        model.train(training)
 
 
 def _fast(reader: Reader, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -19,7 +19,7 @@ import torch
 from transformers import AutoTokenizer
 
 from imece.errors import JobError
-from imece.events import AdaptationRecipe, Dpo, Kto, PromptRecipe, Sft
+from imece.events import AdaptationRecipe, Dpo, Kto, LoraRecipe, PromptRecipe, Sft
 from imece.runtime import checkpoints
 from services.adapter import losses, methods
 from services.adapter.methods import Dtype
@@ -181,7 +181,8 @@ def _prepare(
     fast = losses.reads_fast(plain, pad, shortest, prefix)
     reference = None
     if not isinstance(recipe.objective, Sft):
-        reader = losses.Reader(plain.eval(), prefix, pad, fast)
+        fused = losses.fused(plain, pad, shortest, prefix) if fast else None
+        reader = losses.Reader(plain.eval(), prefix, pad, fast, fused)
         reference = _reference(reader, units, recipe.batch_size, found)
     model = methods.adapt(plain, recipe)
     fast = fast and not isinstance(recipe, PromptRecipe)  # its tokens come in by peft's forward
@@ -191,7 +192,9 @@ def _prepare(
     model.to(plain.device)
     optimizer = torch.optim.AdamW(list(masters.values()), lr=recipe.learning_rate, weight_decay=0.0)
     steps = recipe.epochs * math.ceil(len(units) / recipe.batch_size)
-    reader = losses.Reader(model, prefix if fast else [], pad, fast)
+    with_lora = fast and isinstance(recipe, LoraRecipe)
+    fused = losses.fused(model, pad, shortest, prefix) if with_lora else None
+    reader = losses.Reader(model, prefix if fast else [], pad, fast, fused)
     return _Run(reader, masters, optimizer, recipe, units, reference, steps)
 
 
