@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, Select, delete, func, select
 
 from imece.events import FeedbackDecided, FeedbackScored, Reason, RevocationRequested
 from imece.runtime.database import insert_new, matching
@@ -142,6 +143,9 @@ def revoke(
     if request.user is not None and request.reason != "takeover":
         user = account_id(request.tenant, request.user)
         rows.save_accounts(connection, {user: Account()})
+    if request.cluster is not None:
+        gang = connection.execute(_members(request.cluster)).scalars()
+        rows.save_accounts(connection, {user: Account() for user in gang})
     return _announced(connection, [d.decided for d in changed.values()], cause)
 
 
@@ -158,17 +162,24 @@ def consequences(connection: Connection, causes: Iterable[str]) -> list[Feedback
     return [rows.decision(row).decided for row in found]
 
 
+def _members(cluster: str) -> Select[Any]:
+    """Select the accounts in lockstep with the one that a cluster is, or was once, named after."""
+    table = tables.CLUSTER
+    name = select(table.c.cluster).where(table.c.account == cluster).scalar_subquery()
+    return select(table.c.account).where(table.c.cluster == name)
+
+
 def _named(connection: Connection, request: RevocationRequested) -> Iterable[tuple[str, Decision]]:
     """Yield what a request names and is not rejected yet."""
-    named = select(_TABLE).where(_TABLE.c.verdict != "reject")
-    if request.user is not None:
-        named = named.where(_TABLE.c.user == account_id(request.tenant, request.user))
-    if request.claim is not None:
-        named = named.where(_TABLE.c.claim == request.claim)
-    if request.since is not None:
-        named = named.where(_TABLE.c.at >= request.since.timestamp())
-    if request.until is not None:
-        named = named.where(_TABLE.c.at <= request.until.timestamp())
+    rules = {
+        "user": _TABLE.c.user == account_id(request.tenant, request.user or ""),
+        "claim": _TABLE.c.claim == request.claim,
+        "cluster": _TABLE.c.user.in_(_members(request.cluster or "")),
+        "since": _TABLE.c.at >= (request.since.timestamp() if request.since else 0),
+        "until": _TABLE.c.at <= (request.until.timestamp() if request.until else 0),
+    }
+    given = [rule for name, rule in rules.items() if getattr(request, name) is not None]
+    named = select(_TABLE).where(_TABLE.c.verdict != "reject", *given)
     if word := revocation.plain_word(request.phrase):
         named = named.where(_TABLE.c.scored.ilike(f"%{word}%"))
     for row in connection.execute(named.order_by(_TABLE.c.feedback)):

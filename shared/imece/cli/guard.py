@@ -73,6 +73,9 @@ def revoke(
     user: str | None = None,
     claim: str | None = None,
     phrase: str | None = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Accounts in lockstep, as `explain` names them.")
+    ] = None,
     since: datetime | None = None,
     until: datetime | None = None,
     tenant: str = "default",
@@ -81,16 +84,18 @@ def revoke(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what it names.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take back accepted feedback of a user, claim, phrase or time (UTC); all given must apply."""
+    """Take back feedback of a user, claim, phrase, cluster or time (UTC); all given must apply."""
+    now = datetime.now(UTC).isoformat()
     try:
         request = RevocationRequested(
-            request=derived_id("revocation", datetime.now(UTC).isoformat(), user, claim, phrase),
+            request=derived_id("revocation", now, user, claim, phrase, cluster),
             reason=reason,
             by=by,
             tenant=tenant,
             user=user,
             claim=claim,
             phrase=phrase,
+            cluster=cluster,
             since=_utc(since),
             until=_utc(until),
         )
@@ -113,14 +118,20 @@ def named(
     newest: dict[tuple[str, str], FeedbackDecided] = {}
     for each in sorted(decided, key=lambda d: d.version):
         newest[each.feedback_source, each.feedback] = each
+    gang = {d.user for d in decided if request.cluster in _lockstep(d)}
     rows = []
     for event in submitted:
         last = newest.get((event.source, event.id))
-        if last is not None and last.verdict == "accept" and _fits(request, event, last):
+        member = request.cluster is None or event.data.user in gang
+        if member and last and last.verdict == "accept" and _fits(request, event, last):
             rows.append(
                 {"feedback": event.id, "user": event.data.user, "prompt": event.data.prompt[:80]}
             )
     return rows
+
+
+def _lockstep(decided: FeedbackDecided) -> set[str]:
+    return {reason.detail for reason in decided.reasons if reason.code == "lockstep"}
 
 
 def _fits(

@@ -174,14 +174,17 @@ class RevocationRequested(Event):
     claim: Name | None = None
     phrase: ShortText | None = None
     """Words that stand in the question or in what is taught, whatever their case."""
+    cluster: Name | None = None
+    """Accounts that act in lockstep, by the name that the reason `lockstep` gives."""
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
     """Times when the feedback was given, both included."""
 
     @model_validator(mode="after")
     def _names_something(self) -> RevocationRequested:
-        if all(x in (None, "") for x in (self.user, self.claim, self.phrase, self.since)):
-            raise ValueError("name a user, a claim, a phrase or a time since when")
+        named = (self.user, self.claim, self.phrase, self.cluster, self.since)
+        if all(x in (None, "") for x in named):
+            raise ValueError("name a user, a claim, a phrase, a cluster or a time since when")
         return self
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from imece.events import Correction, Envelope, FeedbackSubmitted
+from imece.events import Correction, Envelope, FeedbackSubmitted, RevocationRequested
 from services.feedback_guard import campaign
 from services.feedback_guard.policy import load
 from services.feedback_guard.replay import Guard
@@ -35,6 +35,18 @@ def test_accounts_that_contradict_together_again_and_again_become_one():
     found = lockstep(Guard(POLICY), votes)
     assert not any(found[:8])
     assert all(found[-3:])
+
+
+def test_a_cluster_is_taken_back_as_a_whole_and_nobody_else():
+    guard = Guard(POLICY)
+    votes = [vote(10 * c + n, f"fan{n}", c) for c in range(8) for n in range(4)]
+    decided = guard.submit([*votes, vote(900, "ayşe", 900)])
+    name = next(r.detail for d in decided for r in d.reasons if r.code == "lockstep")
+    request = RevocationRequested(request="rq", reason="gang", by="operator", cluster=name)
+    changed = guard.revoke(request)
+    waiting = {d.feedback for d in decided if d.verdict != "reject" and d.user != "ayşe"}
+    assert {d.feedback for d in changed} == waiting
+    assert {d.verdict for d in changed} <= {"reject"}
 
 
 def test_users_who_agree_once_stay_apart():
