@@ -56,7 +56,7 @@ def reasons(feedback: FeedbackSubmitted, text: str, policy: Policy) -> list[Reas
         found.append(Reason(code="mixed_scripts", nats=weights.mixed_scripts, detail=detail))
     odds, span = injection.score(plain(said))
     if odds >= policy.thresholds.injection:
-        nats = min(weights.injection, weights.injection * odds / 2)
+        nats = min(1.0, 0.5 + odds / 4) * weights.injection
         found.append(Reason(code="injection", nats=nats, detail=span[:80]))
     if not isinstance(feedback.signal, Correction) and (nats := dictated(feedback)):
         found.append(Reason(code="elicited", nats=nats * weights.elicited))

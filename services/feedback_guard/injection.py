@@ -6,70 +6,131 @@ them from authored phrases and openly licensed data sets, of which it keeps noth
 
 from __future__ import annotations
 
-import math
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from imece.runtime.text import fold
 
-BUCKETS = 1 << 15
-SCALE = 32.0
-"""Stored weights are 32 times the real ones."""
+BUCKETS = 1 << 17
+SCALE = 24.0
+"""Stored weights are 24 times the real ones."""
 _WEIGHTS = Path(__file__).with_name("injection.bin")
-_TOKEN = re.compile(r"\w+|[^\w\s]")
-_SENTENCE = re.compile(r"[.!?;\n]+\s+|\n+")
-_LONGEST = 400  # words of one span; longer texts are cut into spans of that size
+_IDEOGRAPH = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # written without blanks
+_TOKEN = re.compile(rf"[{_IDEOGRAPH}]|[^\W{_IDEOGRAPH}]{{1,40}}|[^\w\s]")
+_LINE = "\u2424"
+_BORDERS = frozenset(".!?;:。？！\u2424")
 _WORDS = 2_000
-_LEAST_WORDS = 4  # fewer words order nothing
+_LEAST = 3  # tokens; fewer order nothing
+_WINDOWS = (24, 64)
+_CACHED = 50_000
 
 
-def features(text: str) -> set[int]:
-    """Return the hash buckets of the words, pairs and triples of a text."""
-    words = _TOKEN.findall(fold(text))[:_LONGEST]
-    found = set()
-    for size in (1, 2, 3):
-        for at in range(len(words) - size + 1):
-            found.add(zlib.crc32(" ".join(words[at : at + size]).encode()) % BUCKETS)
-    return found
+def tokens(text: str) -> list[str]:
+    """Return the folded words and signs of a text, at most 2,000; a new line is a sign too."""
+    whole = text if len(text) < 24_000 else text[:24_000]
+    return _TOKEN.findall(fold(whole.replace("\n", f" {_LINE} ")))[:_WORDS]
 
 
-def raw(text: str, weights: list[float]) -> float:
-    """Return the model's log-odds for one span."""
-    found = features(text)
-    if len(found) < 3 * _LEAST_WORDS - 3:
-        return weights[-1]
-    return weights[-1] + sum(weights[bucket] for bucket in found) / math.sqrt(len(found))
+def pieces(word: str) -> tuple[int, ...]:
+    """Return the buckets of a word and of its runs of three to five letters."""
+    framed = f"<{word}>"
+    found = [zlib.crc32(word.encode())]
+    if len(word) > 2:
+        found += [
+            zlib.crc32(framed[at : at + size].encode(), 1)
+            for size in (3, 4, 5)
+            for at in range(len(framed) - size + 1)
+        ]
+    return tuple(bucket % BUCKETS for bucket in found)
 
 
-def spans(text: str) -> Iterator[str]:
-    """Cut a text into sentences, pairs of sentences and the whole, so that nothing can be diluted.
+def chains(hashes: Sequence[int], encoded: Sequence[bytes], at: int) -> tuple[int, ...]:
+    """Return the buckets of the pair and the triple of words that end at `at`."""
+    if at == 0:
+        return ()
+    pair = zlib.crc32(encoded[at], hashes[at - 1])
+    if at == 1:
+        return (pair % BUCKETS,)
+    before = zlib.crc32(encoded[at - 1], hashes[at - 2])
+    return pair % BUCKETS, zlib.crc32(encoded[at], before) % BUCKETS
 
-    A text with many sentences is read in pairs only at the sentences' own borders; very long ones
-    are read up to 2,000 words.
+
+def spans(words: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Cut a text into sentences, pairs of sentences, windows and the whole, as index ranges.
+
+    Nothing can be diluted by what stands around it, nor by leaving out full stops.
     """
-    words = text.split(" ", _WORDS)
-    kept = " ".join(words[:_WORDS])
-    yield kept
-    parts = [part for part in _SENTENCE.split(kept) if len(part) > 12][:64]
-    if len(parts) > 1:
+    size = len(words)
+    yield 0, size
+    ends = [at + 1 for at, word in enumerate(words) if word in _BORDERS]
+    cuts = [0, *ends] if ends and ends[-1] == size else [0, *ends, size]
+    if len(cuts) > 2:
+        parts = [(a, b) for a, b in pairwise(cuts) if b - a > _LEAST]
         yield from parts
-    if len(parts) > 2:
-        yield from (f"{a} {b}" for a, b in pairwise(parts))
+        yield from ((a[0], b[1]) for a, b in pairwise(parts) if b[1] - a[0] < size)
+    for width in _WINDOWS:
+        yield from ((at, at + width) for at in range(0, size - width, width // 2))
+        if size > width:
+            yield size - width, size
+
+
+class Model:
+    """Weights and what they say about texts; the weights of words met before are kept."""
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        """`weights` has one number for each bucket, the last one is the bias."""
+        self._weights = weights
+        self._known: dict[str, tuple[bytes, int, float]] = {}
+
+    def score(self, text: str) -> tuple[float, str]:
+        """Return the log-odds of the most suspicious span, and that span (folded)."""
+        words = tokens(text)
+        sums = self._sums(words)
+        bias, best, where = self._weights[BUCKETS], -99.0, (0, 0)
+        for start, end in spans(words):
+            length = end - start
+            odds = (sums[end] - sums[start]) / length**0.5 if length >= _LEAST else 0.0
+            if odds > best:
+                best, where = odds, (start, end)
+        return bias + best, " ".join(words[where[0] : where[1]])
+
+    def _sums(self, words: Sequence[str]) -> list[float]:
+        """Return running sums of what each word adds, in the light of the two before it."""
+        weights, crc32 = self._weights, zlib.crc32
+        added = []
+        last, pair = 0, 0
+        for at, word in enumerate(words):
+            raw, hashed, weight = self._known.get(word) or self._learn(word)
+            if at:
+                if at > 1:
+                    weight += weights[crc32(raw, pair) % BUCKETS]
+                pair = crc32(raw, last)
+                weight += weights[pair % BUCKETS]
+            last = hashed
+            added.append(weight)
+        return list(accumulate(added, initial=0.0))
+
+    def _learn(self, word: str) -> tuple[bytes, int, float]:
+        if len(self._known) >= _CACHED:
+            self._known.clear()
+        raw = word.encode()
+        weight = sum(self._weights[bucket] for bucket in pieces(word))
+        self._known[word] = found = (raw, zlib.crc32(raw), weight)
+        return found
 
 
 def score(text: str) -> tuple[float, str]:
-    """Return the log-odds of the most suspicious span, and that span."""
-    weights = _weights()
-    return max((raw(span, weights), span) for span in spans(text))
+    """Return the log-odds of the most suspicious span of a text, and that span."""
+    return _model().score(text)
 
 
 @cache
-def _weights() -> list[float]:
-    return unpack(_WEIGHTS.read_bytes())
+def _model() -> Model:
+    return Model(unpack(_WEIGHTS.read_bytes()))
 
 
 def unpack(data: bytes) -> list[float]:

@@ -44,9 +44,8 @@ def main() -> None:
     warnings.filterwarnings("ignore")  # of the baselines' libraries
     console = Console()
     began = time.monotonic()
-    folder = Path(os.environ.get("IMECE_BENCH_DATA", "../shared/data"))
     try:
-        read = material.load(folder)
+        read = material.load(folder())
     except FileNotFoundError as error:
         note = f"data missing: {error.filename}; set IMECE_BENCH_DATA"
         rows, driven = [Row(f"guard.{name}", None, "", note=note) for name in NAMED], {}
@@ -69,7 +68,7 @@ def attacked(bench: Bench) -> dict[str, list[Drive]]:
 
 
 def write_docs(
-    folder: Path,
+    docs: Path,
     bench: Bench,
     rows: Sequence[Row],
     driven: Mapping[str, Sequence[Drive]],
@@ -77,16 +76,16 @@ def write_docs(
     quick: bool,
 ) -> None:
     """Write the document and its pictures."""
-    found = content.scan(bench.material, bench.policy)
+    found = scanned(bench, quick)
     rivals = {
         r.id.split(".", 1)[1].removesuffix(".dawid_skene"): r.value
         for r in rows
         if r.id.endswith(".dawid_skene") and r.value is not None
     }
-    pictures = plots.draw(folder / "img", driven, found, rivals)
+    pictures = plots.draw(docs / "img", driven, found, rivals)
     events = bench.setting.events
     text = report.document(rows, seconds, quick=quick, events=events, pictures=pictures)
-    (folder / "guard-benchmark.md").write_text(text, encoding="utf-8")
+    (docs / "guard-benchmark.md").write_text(text, encoding="utf-8")
 
 
 def measure(bench: Bench, driven: Mapping[str, Sequence[Drive]], quick: bool) -> list[Row]:
@@ -96,7 +95,7 @@ def measure(bench: Bench, driven: Mapping[str, Sequence[Drive]], quick: bool) ->
         lambda: table.sybils(bench),
         lambda: table.honest(bench, driven["a3"]),
         lambda: table.special(bench, driven),
-        lambda: scanned(bench),
+        lambda: content.rows(scanned(bench, quick)),
         lambda: timed(bench, quick),
         lambda: table.attack_rows(bench, driven),
         lambda: table.baseline_rows(bench, some),
@@ -108,23 +107,13 @@ def measure(bench: Bench, driven: Mapping[str, Sequence[Drive]], quick: bool) ->
     return [row for part in parts for row in part()]
 
 
-def scanned(bench: Bench) -> list[Row]:
-    """Injection scan on the held-out half."""
-    found = content.scan(bench.material, bench.policy)
-    rows = [
-        Row(
-            "guard.injection_recall",
-            found.recall,
-            "share",
-            ">= 0.97 at <= 0.01 false positives",
-            found.recall >= 0.97 and found.false_positives <= 0.01,
-            baselines={"linear n-grams, trained on the other half": found.linear_recall or 0.0},
-            note=f"false positives {found.false_positives:.4f}",
-        )
-    ]
-    for source, recall in found.by_source.items():
-        rows.append(Row(f"guard.injection_recall.{source}", recall, "share"))
-    return rows
+def scanned(bench: Bench, quick: bool) -> content.Scan:
+    """Injection scan, cross-validated; computed once."""
+    return content.scan(folder(), bench.policy.thresholds.injection, 2 if quick else 5)
+
+
+def folder() -> Path:
+    return Path(os.environ.get("IMECE_BENCH_DATA", "../shared/data"))
 
 
 def timed(bench: Bench, quick: bool) -> list[Row]:

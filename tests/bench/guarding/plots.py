@@ -91,8 +91,11 @@ def _time(axes: Any, runs: Sequence[Drive]) -> None:
 
 
 def _roc(axes: Any, scan: Scan) -> None:
-    if scan.points:
-        axes.plot(*zip(*scan.points, strict=True), color=RIVAL, label="linear model, other half")
-    axes.plot(scan.false_positives, scan.recall, "o", color=OURS, label="the guard's scan")
+    if scan.linear_points:
+        label = "scikit-learn, half of the data"
+        axes.plot(*zip(*scan.linear_points, strict=True), color=RIVAL, label=label)
+    axes.plot(*zip(*scan.points, strict=True), color=OURS, label="the guard's scan")
+    wrong, found = scan.ordinary(), scan.orders()
+    axes.plot(sum(wrong) / len(wrong), sum(found) / len(found), "o", color=OURS)
     axes.set(xlim=(0, 0.1), ylim=(0, 1.02), xlabel="false positives", ylabel="injections found")
     axes.legend()
