@@ -106,6 +106,22 @@ def expire(
     return [found.decided for found in changed.values()]
 
 
+def follow(
+    connection: Connection,
+    scored: Sequence[FeedbackScored],
+    now: datetime,
+    policy: Policy,
+    cause: str,
+) -> tuple[list[FeedbackDecided], float | None]:
+    """Do what follows from a batch that was decided, in one transaction.
+
+    Returns the newest versions that its events caused, and when the next quarantine ends.
+    """
+    backed(connection, scored, policy)
+    expire(connection, now, policy, cause)
+    return consequences(connection, map(store.key_of, scored)), next_end(connection)
+
+
 def next_end(connection: Connection) -> float | None:
     """Return when the next quarantine ends (seconds since 1970), None when nothing waits."""
     return connection.execute(select(func.min(_TABLE.c.expires))).scalar_one_or_none()

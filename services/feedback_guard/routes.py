@@ -210,11 +210,10 @@ class Routes:
         newest = max(scored, key=lambda item: item.submitted)
         cause = store.key_of(newest)
         now = min(newest.submitted, datetime.now(UTC))
-        await self._database.run(later.backed, scored, self._policy)
-        await self._database.run(later.expire, now, self._policy, cause)
-        if (ends := await self._database.run(later.next_end)) is not None:
+        ended, ends = await self._database.run(later.follow, scored, now, self._policy, cause)
+        if ends is not None:
             _OLDEST.set(ends - now.timestamp())
-        return await self._database.run(later.consequences, map(store.key_of, scored))
+        return ended
 
     async def _opinions(
         self, scored: Sequence[FeedbackScored], waiting: Sequence[FeedbackScored]
