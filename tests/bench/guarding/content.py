@@ -6,7 +6,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 
 from services.feedback_guard import bounds, content, injection, train_injection
 from services.feedback_guard.train_injection import Example
+from services.llm_judge import screen
 from tests.bench.guarding.material import Material, load
 from tests.bench.guarding.rivals import baselines
 from tests.bench.results import Row
@@ -166,8 +167,18 @@ def rows(found: Scan) -> list[Row]:
     made += [share(f"guard.injection_fpr.{s}", found.ordinary(s)) for s in ordinary]
     made += [share(f"guard.injection_fpr.unseen_{s}", found.strange(s)) for s in ("nq", "answer")]
     why = "BIPIA's questions about other things; ordinary texts by themselves, counted nowhere else"
+    made.append(_unscreened(found))
     made.append(Row("guard.injection_plain_tasks", found.plain_tasks, "share called", note=why))
     return made
+
+
+def _unscreened(found: Scan) -> Row:
+    """What a judge would read: neither its own screen nor the guard's scan holds it back."""
+    odds = {s.example.text: s.odds for s in found.seen if s.example.source in ORDERS}
+    passed = [o < found.threshold and screen.suspect(t) is None for t, o in odds.items()]
+    row = share("guard.injections_at_judge", passed)
+    why = "candidate answers that neither the screen nor the scan flags; comments never are"
+    return replace(row, note=f"{row.note}; {why} in a judge's prompt")
 
 
 def share(id: str, called: Sequence[bool]) -> Row:
