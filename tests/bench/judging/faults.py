@@ -43,17 +43,15 @@ class Run:
 
 
 def rows(quick: bool) -> list[Row]:
-    """Return J7 and J9; a quick run makes as many judgements, with half of every time."""
-    latency, hang = (LATENCY_MS / 2, TIMEOUT / 2) if quick else (LATENCY_MS, TIMEOUT)
+    """Return J7 and J9; a quick run makes as many judgements, but of half the latency."""
+    latency = LATENCY_MS / 2 if quick else LATENCY_MS
     asked = requests(2000)
     with tempfile.TemporaryDirectory() as folder, stub(latency, "sound") as url:
-        clean = asyncio.run(judge(url, Path(folder), asked, hang))
+        clean = asyncio.run(judge(url, Path(folder), asked))
     with tempfile.TemporaryDirectory() as folder, stub(latency, "faulty") as url:
-        hurt = asyncio.run(judge(url, Path(folder), asked, hang, twice=True))
+        hurt = asyncio.run(judge(url, Path(folder), asked, twice=True))
         before = hurt.stub["calls"]
-        again = asyncio.run(
-            judge(url, Path(folder), requests(2000, "again"), hang, known_only=hurt)
-        )
+        again = asyncio.run(judge(url, Path(folder), requests(2000, "again"), known_only=hurt))
     return [*_seven(clean, hurt, latency), _nine(again, before)]
 
 
@@ -92,15 +90,11 @@ async def judge(
     url: str,
     folder: Path,
     asked: list[Envelope[JudgementRequested]],
-    hang: float,
     *,
     twice: bool = False,
     known_only: Run | None = None,
 ) -> Run:
-    """Judge `asked` as the service does, waiting `hang` seconds for a call.
-
-    `known_only` leaves out what had no verdict then.
-    """
+    """Judge `asked` as the service does; `known_only` leaves out what had no verdict then."""
     if known_only is not None:
         scored = {e.data.item for e in known_only.events if e.data.verdict != "unscored"}
         asked = [each for each in asked if each.data.item in scored]
@@ -114,7 +108,7 @@ async def judge(
         f"{url}/v1",
         "stub",
         api_key="x",
-        timeout_seconds=hang,
+        timeout_seconds=TIMEOUT,
         deadline_seconds=DEADLINE,
         max_tokens=50,
         most_calls=CALLS,
