@@ -21,7 +21,7 @@ from transformers import AutoTokenizer
 from imece.errors import JobError
 from imece.events import AdaptationRecipe, Dpo, Kto, LoraRecipe, PromptRecipe, Sft
 from imece.runtime import checkpoints
-from services.adapter import losses, methods
+from services.adapter import losses, memory, methods
 from services.adapter.methods import Dtype
 from services.adapter.rows import (
     AnyRow,
@@ -119,6 +119,7 @@ def train(
     "diverged" (the loss is no number).
     """
     start = time.monotonic()
+    memory.keep_freed()
     units, too_long = _units(base, rows, recipe, context)
     name = _run_name(base, units, recipe, dtype)
     found = checkpoints.newest(checkpoint_folder, name)
@@ -229,7 +230,8 @@ def _train_step(run: _Run, batch: Sequence[int]) -> None:
         raise JobError("diverged", f"the loss is {value} at step {run.step + 1}: lower the rate")
     weights = run.weights()
     for key, master in run.masters.items():
-        master.grad, weights[key].grad = _as_float(weights[key].grad), None
+        slope, weights[key].grad = weights[key].grad, None
+        master.grad = None if slope is None else slope.float()
     torch.nn.utils.clip_grad_norm_(run.masters.values(), _CLIP)
     run.optimizer.step()
     run.publish()
@@ -241,10 +243,6 @@ def _weights(run: _Run, batch: Sequence[int]) -> list[int]:
     """Return how much each unit counts in the mean: by its tokens, or each the same."""
     by_token = run.reference is None
     return [len(run.units[i].examples[0].completion) if by_token else 1 for i in batch]
-
-
-def _as_float(gradient: torch.Tensor | None) -> torch.Tensor | None:
-    return None if gradient is None else gradient.float()
 
 
 def _schedule(step: int, steps: int, warmup: float) -> float:
