@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -38,21 +39,34 @@ class Setting:
     short: int
     long: int
     repeats: int
+    long_repeats: int
 
 
-FULL, QUICK = Setting(short=320, long=64, repeats=3), Setting(short=64, long=32, repeats=1)
+# What fits some eighteen minutes of two cores, most of which the rivals take.
+FULL = Setting(short=160, long=32, repeats=3, long_repeats=1)
+QUICK = Setting(short=64, long=32, repeats=1, long_repeats=1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.training", description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="few rows, one repeat")
+    parser.add_argument("--short", type=int, help="short rows, a multiple of 32")
+    parser.add_argument("--long", type=int, help="long rows, a multiple of 32")
+    parser.add_argument("--repeats", type=int, help="of the short rows")
+    parser.add_argument("--long-repeats", type=int)
     parser.add_argument("--base", type=Path, help="a model folder in place of SmolLM2-135M")
     given = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     began, console = time.monotonic(), Console()
     setting = QUICK if given.quick else FULL
+    setting = Setting(
+        given.short or setting.short,
+        given.long or setting.long,
+        given.repeats or setting.repeats,
+        given.long_repeats or setting.long_repeats,
+    )
     base = given.base or models.resolve(models.DEFAULT_BASE, CACHE).path
     with tempfile.TemporaryDirectory(prefix="imece-training-") as name:
         rows = [*loading(base), *raced(base.resolve(), setting, Path(name))]
@@ -103,7 +117,8 @@ def raced(base: Path, setting: Setting, folder: Path) -> list[Row]:
         return [table.missing(n, why) for n in table.NAMED if n not in ("load_s", "convert_s")]
     known = ceiling.of(base)
     most = ceiling.measured(known, 4)
-    laps = [(t, race(WAYS, base, t, setting.repeats, folder)) for t in (short, long)]
+    turns = ((short, setting.repeats), (long, setting.long_repeats))
+    laps = [(t, race(WAYS, base, t, n, folder, _tell)) for t, n in turns]
     # Once more: a machine that was busy at the start would make the ceiling look low.
     most = max(most, ceiling.measured(known, 4))
     shares = {
@@ -115,6 +130,10 @@ def raced(base: Path, setting: Setting, folder: Path) -> list[Row]:
         table.ceiling_share(shares, most),
         served(base, short, setting.repeats, folder),
     ]
+
+
+def _tell(line: str) -> None:
+    print(time.strftime("%H:%M:%S"), line, file=sys.stderr, flush=True)
 
 
 def _losses(base: Path, task: Task, laps: dict[str, Laps]) -> dict[str, float]:
@@ -129,6 +148,7 @@ def served(base: Path, task: Task, repeats: int, folder: Path) -> Row:
     """Tune as a job of the service and as a script, in turns."""
     job, script, inside = [], [], []
     for repeat in range(repeats):
+        _tell(f"service {repeat + 1}/{repeats}")
         job.append(service.as_job(base, task, folder / f"job-{repeat}"))
         whole, alone = service.as_script(base, task, folder / f"script-{repeat}")
         script.append(whole)

@@ -25,9 +25,14 @@ class Laps:
 
 
 def race(
-    ways: Mapping[str, Way], base: Path, task: Task, repeats: int, folder: Path
+    ways: Mapping[str, Way],
+    base: Path,
+    task: Task,
+    repeats: int,
+    folder: Path,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Laps]:
-    """Run every way `repeats` times, each time another one first."""
+    """Run every way `repeats` times, each time another one first; `tell` hears of each lap."""
     found = {name: Laps() for name in ways}
     names = list(ways)
     for repeat in range(repeats):
@@ -36,6 +41,8 @@ def race(
             if not found[name].missing:
                 out = folder / f"{task.name}-{name}-{repeat}"
                 _lap(found[name], partial(ways[name], base, task, out), task, out)
+                rate = f"{found[name].rates[-1]:.2f} rows/s" if found[name].rates else "missing"
+                tell(f"{task.name} {repeat + 1}/{repeats} {name}: {rate}")
     return found
 
 
