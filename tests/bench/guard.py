@@ -159,7 +159,7 @@ def trained(bench: Bench) -> list[Row]:
 def not_measured(quick: bool) -> list[Row]:
     """Figures of the issue that this run has no means to compute, with the reason."""
     reasons = {
-        "judge_flips": "no judge's endpoint; guard.injections_at_judge: what would reach one unflagged",
+        "judge_flips": "no judge's endpoint; guard.injections_at_judge says what reaches one",
         "loss_filter": "a base model's loss on every row takes minutes on two cores",
         "judge_only": "no judge's endpoint is configured",
     }
