@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,31 +42,8 @@ class TriggerPolicy(_Strict):
     """One-sided sign test: right without the phrase and wrong with it, beyond the baseline's."""
 
 
-class LeaveOutPolicy(_Strict):
-    """Small trainings, each without one group of authors, once a canary broke."""
-
-    groups: Annotated[int, Field(ge=0, le=16)] = 4
-    """0 trains none; authors are spread over the groups by hash."""
-    min_authors: Annotated[int, Field(ge=2)] = 4
-    heals: Share = 0.5
-    """A group is guilty when so many of the broken probes are right again without it."""
-    revoke: Literal["propose", "request"] = "propose"
-    """A guilty group's rows are proposed to a person, or taken back at once."""
-    max_users: Annotated[int, Field(ge=1, le=1000)] = 20
-    """Beyond so many accounts a person decides in any case."""
-
-
-class BreakerPolicy(_Strict):
-    """When promotions stop until a person clears the way."""
-
-    breaches: Annotated[int, Field(ge=1)] = 3
-    window_hours: Annotated[float, Field(gt=0)] = 72
-
-
 class SecondPolicy(_Strict):
     """All of the second gate; a part that is missing does nothing."""
 
     claims: ClaimPolicy | None = None
     triggers: TriggerPolicy | None = None
-    leave_out: LeaveOutPolicy | None = None
-    breaker: BreakerPolicy | None = None
