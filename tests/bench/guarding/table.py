@@ -168,13 +168,12 @@ def special(bench: Bench, runs: Mapping[str, Sequence[Drive]]) -> list[Row]:
 def _suppressed(bench: Bench) -> list[Row]:
     """Share of true corrections that are lost when one in five raters is hostile; or one in three.
 
-    Hostile accounts vote, and say so when they are asked. `against` makes honest accounts that are
-    asked speak for the attacker besides.
+    The attacker's new accounts vote but are not asked; `against` is the hostile share of the asked.
     """
     seeds = range(bench.setting.seeds)
     people = [len(bench.world(seed)[0].people) for seed in seeds]
-    fifth = [Job("a12", s, accounts=max(1, people[s] // 4)) for s in seeds]
-    third = [replace(job, against=1 / 6) for job in fifth]
+    fifth = [Job("a12", s, accounts=max(1, people[s] // 4), against=0.2) for s in seeds]
+    third = [replace(job, against=1 / 3) for job in fifth]
     found = bench.all([Job("", s) for s in seeds] + fifth + third)
     calm, *wars = (
         [measures.honest_24h(run) for run in found[at : at + len(seeds)]]
