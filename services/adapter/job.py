@@ -11,7 +11,7 @@ from typing import Any
 from imece.errors import JobError
 from imece.events import AdaptationRequested
 from imece.local import facts, models
-from imece.runtime import datasets, runs
+from imece.runtime import card, datasets, energy, runs
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs import child
 from imece.runtime.settings import Settings
@@ -31,9 +31,14 @@ def work(job: child.ChildJob) -> dict[str, Any]:
     known = facts.checked(base, settings.forbidden_licenses)
     leaked = leaks.check(artifacts, request, own.contamination)
     rows, left_out = _rows(artifacts, request)
+    used = energy.read()
     result = _train(job, base.path, rows, request, own, context=known.context)
+    metrics = _metrics(result, left_out, energy.joules(used, energy.read()))
+    if leaked is not None:
+        metrics["contaminated_cases"] = leaked
     out, whole = _out(job), _is_whole(request)
     _describe(out, request, base, own, known)
+    _write_card(out, job, request, metrics, base=base, known=known)
     stored = artifacts.put_folder(f"{'models' if whole else 'adapters'}/{job.id}/{job.token}", out)
     shutil.rmtree(out)
     return {
@@ -41,8 +46,7 @@ def work(job: child.ChildJob) -> dict[str, Any]:
         "digest": stored.digest,
         "whole": whole,
         "base_digest": f"sha256:{base.digest}",
-        "metrics": _metrics(result, left_out, stored.size)
-        | ({} if leaked is None else {"contaminated_cases": leaked}),
+        "metrics": metrics | {"bytes": stored.size},
         "losses": runs.thinned(result.losses),
     }
 
@@ -118,7 +122,6 @@ def _describe(
     known: facts.Facts,
 ) -> None:
     """Say in the folder what it was made of; no path of this machine stays in it."""
-    (out / "README.md").unlink(missing_ok=True)  # peft's template: empty but for our cache's path
     config = out / "adapter_config.json"
     if config.exists():
         content = json.loads(config.read_text(encoding="utf-8"))
@@ -137,8 +140,37 @@ def _describe(
     (out / "imece.json").write_text(text, encoding="utf-8")
 
 
-def _metrics(result: recipe.Result, left_out: int, size: int) -> dict[str, float]:
-    return {
+def _write_card(
+    out: Path,
+    job: child.ChildJob,
+    request: AdaptationRequested,
+    metrics: dict[str, float],
+    *,
+    base: models.LocalModel,
+    known: facts.Facts,
+) -> None:
+    """Replace peft's template, which is empty but for our cache's path."""
+    relation: card.Relation = "finetune" if _is_whole(request) else "adapter"
+    made = card.Run(
+        model=request.model,
+        job=job.id,
+        attempt=job.token,
+        method=request.recipe.method,
+        recipe=request.recipe,
+        datasets=request.datasets,
+        metrics=metrics,
+        provenance=runs.provenance(LIBRARIES),
+        base=request.base,
+        base_digest=f"sha256:{base.digest}",
+        license=known.license,
+        relation=relation,
+    )
+    (out / "README.md").write_text(card.render(made), encoding="utf-8")
+
+
+def _metrics(result: recipe.Result, left_out: int, joules: float | None) -> dict[str, float]:
+    measured = {} if joules is None else {"joules": joules}
+    return measured | {
         "first_loss": result.losses[0],
         "final_loss": runs.settled(result.losses),
         "steps": result.steps,
@@ -147,7 +179,6 @@ def _metrics(result: recipe.Result, left_out: int, size: int) -> dict[str, float
         "rows_left_out": left_out,
         "resumed_from": result.resumed_from,
         "seconds": round(result.seconds, 3),
-        "bytes": size,
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from imece.errors import JobError
 from imece.events import TrainingRequested
 from imece.local import facts, models
-from imece.runtime import datasets, ranks, runs
+from imece.runtime import card, datasets, energy, ranks, runs
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs import child
 from imece.runtime.settings import Settings
@@ -35,18 +35,21 @@ def work(job: child.ChildJob) -> dict[str, Any]:
     start = recipe.Base(base.path, known.context) if base and known else None
     with ranks.joined() as group:
         unseen = _texts(artifacts, request, "validation")
+        used = energy.read()
         result = _train(job, texts, unseen, request, start, group=group)
     if not group.first:
         return {}
+    metrics = _metrics(result, len(texts), energy.joules(used, energy.read()))
     out = _model(job)
     _describe(out, request, base, known)
+    _write_card(out, job, request, metrics, base=base, known=known)
     stored = artifacts.put_folder(f"models/{job.id}/{job.token}", out)
     shutil.rmtree(out)
     return {
         "uri": stored.uri,
         "digest": stored.digest,
         "base_digest": f"sha256:{base.digest}" if base else None,
-        "metrics": _metrics(result, len(texts), stored.size),
+        "metrics": metrics | {"bytes": stored.size},
         "losses": runs.thinned(result.losses),
     }
 
@@ -123,7 +126,33 @@ def _describe(
     (out / "imece.json").write_text(text, encoding="utf-8")
 
 
-def _metrics(result: recipe.Result, texts: int, size: int) -> dict[str, float]:
+def _write_card(
+    out: Path,
+    job: child.ChildJob,
+    request: TrainingRequested,
+    metrics: dict[str, float],
+    *,
+    base: models.LocalModel | None,
+    known: facts.Facts | None,
+) -> None:
+    made = card.Run(
+        model=request.model,
+        job=job.id,
+        attempt=job.token,
+        method="training",
+        recipe=request.recipe,
+        datasets=request.datasets,
+        metrics=metrics,
+        provenance=runs.provenance(LIBRARIES),
+        base=request.base,
+        base_digest=f"sha256:{base.digest}" if base else None,
+        license=known.license if known else None,
+        relation="finetune" if base else None,
+    )
+    (out / "README.md").write_text(card.render(made), encoding="utf-8")
+
+
+def _metrics(result: recipe.Result, texts: int, joules: float | None) -> dict[str, float]:
     metrics = {
         "first_loss": result.losses[0],
         "final_loss": runs.settled(result.losses),
@@ -134,8 +163,9 @@ def _metrics(result: recipe.Result, texts: int, size: int) -> dict[str, float]:
         "vocabulary": result.vocabulary,
         "resumed_from": result.resumed_from,
         "seconds": round(result.seconds, 3),
-        "bytes": size,
     }
+    if joules is not None:
+        metrics["joules"] = joules
     if result.validation_loss is not None and result.bits_per_byte is not None:
         metrics |= {
             "validation_loss": result.validation_loss,

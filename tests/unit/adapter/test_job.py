@@ -19,6 +19,7 @@ from imece.events import (
     Rated,
 )
 from imece.events.recipes import PretrainingRecipe
+from imece.local import facts, models
 from imece.runtime.artifacts import Artifacts
 from services.adapter import job
 from services.trainer import recipe as pretraining
@@ -91,7 +92,11 @@ def test_the_adapter_says_what_it_was_made_of_and_no_path_of_this_machine(
     assert config["base_model_name_or_path"] == source
     names = {path.name for path in folder.iterdir()}
     known = {"adapter_config.json", "adapter_model.safetensors", "imece.json", "manifest.json"}
-    assert names == known
+    assert names == {*known, "README.md"}
+    text = (folder / "README.md").read_text("utf-8")
+    for said in (source, ref.digest, result["base_digest"], "`job-1`", "| rank | 2 |", "| rows |"):
+        assert said in text
+    assert str(tmp_path) not in text.replace(source, "")
 
 
 @pytest.mark.parametrize("gone", ["/nowhere/model", "file:///nowhere/model"])
@@ -160,7 +165,8 @@ def test_a_whole_model_is_a_folder_of_its_own_and_can_be_tuned_again(
     folder = artifacts.fetch_folder(result["uri"], result["digest"], tmp_path / "copies")
     names = {path.name for path in folder.iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "imece.json"} <= names
-    assert not {"adapter_config.json", "README.md"} & names
+    assert "adapter_config.json" not in names
+    assert facts.read(models.resolve(f"file://{folder}", tmp_path)).license == "mit"
     assert json.loads((folder / "imece.json").read_text("utf-8"))["license"] == "mit"
     again = run(tmp_path / "again", result["uri"], ref, rank=2)
     assert (again["whole"], again["metrics"]["rows"]) == (False, len(ROWS))
