@@ -8,15 +8,7 @@ from typing import Literal, TypeAlias
 import structlog
 
 from imece.errors import JobError, RejectedError
-from imece.events import (
-    AdaptationRequested,
-    Document,
-    EvaluationCase,
-    Instruction,
-    LabelledExample,
-    PreferencePair,
-    Record,
-)
+from imece.events import AdaptationRequested
 from imece.runtime import contamination, datasets
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.contamination import Hit
@@ -68,20 +60,4 @@ def _cases(artifacts: Artifacts, request: AdaptationRequested) -> Iterator[tuple
 def _rows(artifacts: Artifacts, request: AdaptationRequested) -> Iterator[tuple[str, str, str]]:
     for ref in request.datasets:
         for row in datasets.read(artifacts, ref, core.KINDS, "train"):
-            yield (row.row_id, *taught(row.record))
-
-
-def taught(record: Record) -> tuple[str, str]:
-    """Return all that a row shows to a model, as a prompt and a response."""
-    if isinstance(record, Instruction):
-        turns = [turn.content for turn in record.history]
-        return "\n".join([*turns, record.prompt]), record.response
-    if isinstance(record, LabelledExample):
-        return record.text, record.label
-    if isinstance(record, Document):
-        return "", record.text
-    if isinstance(record, EvaluationCase):
-        return record.prompt, "\n".join(record.expected)
-    if isinstance(record, PreferencePair):
-        return record.prompt, f"{record.chosen}\n{record.rejected}"
-    return record.prompt, record.response
+            yield (row.row_id, *contamination.taught(row.record))

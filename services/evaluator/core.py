@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from imece.events import (
     AdapterTrained,
@@ -14,8 +13,6 @@ from imece.events import (
     EvaluationCase,
     EvaluationPlan,
     EvaluationRequested,
-    JudgementCompleted,
-    JudgementRequested,
     LabelledExample,
     ModelRef,
     Record,
@@ -246,46 +243,3 @@ def item_of(row: Mapping[str, Any]) -> Item:
     """Return the item of one parsed JSON line."""
     lists = ("expected", "labels", "choices", "metrics", "logps")
     return Item(**{**row, **{name: tuple(row.get(name, ())) for name in lists}})
-
-
-def candidate_is_a(evaluation: str, item: str) -> bool:
-    """Decide blindly, but the same way each time, which answer is shown as a."""
-    return hashlib.sha256(f"{evaluation}\x1f{item}".encode()).digest()[0] % 2 == 0
-
-
-def to_judge(
-    evaluation: str, candidate: Sequence[Item], baseline: Sequence[Item], limit: int
-) -> list[JudgementRequested]:
-    """Return questions for the judge: free-form items whose two answers differ, at most `limit`."""
-    before = {item.id: item for item in baseline}
-    differing = [
-        (item, before[item.id])
-        for item in sorted(candidate, key=lambda item: derived_id(evaluation, item.id))
-        if item.free_form and item.id in before and item.answer != before[item.id].answer
-    ]
-    return [_judgement(evaluation, new, old) for new, old in differing[:limit]]
-
-
-def _judgement(evaluation: str, new: Item, old: Item) -> JudgementRequested:
-    id = derived_id(evaluation, new.id)
-    first, second = (new, old) if candidate_is_a(evaluation, id) else (old, new)
-    return JudgementRequested(
-        item=id,
-        evaluation=evaluation,
-        prompt=new.prompt,
-        answer_a=first.answer,
-        answer_b=second.answer,
-        reference=" / ".join(new.expected)[:2000],
-        slice=new.slice,
-    )
-
-
-Preference = Literal["candidate", "baseline", "tie", "unscored"]
-
-
-def preference(judgement: JudgementCompleted) -> Preference:
-    """Return whom the judge preferred, the blinding undone."""
-    if judgement.verdict in ("tie", "unscored"):
-        return "tie" if judgement.verdict == "tie" else "unscored"
-    is_a = candidate_is_a(judgement.evaluation, judgement.item)
-    return "candidate" if (judgement.verdict == "a") == is_a else "baseline"

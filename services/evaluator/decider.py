@@ -29,9 +29,10 @@ from imece.events import (
 from imece.runtime.app import Publish
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
+from imece.runtime.families import UNKNOWN
 from imece.runtime.jobs import Job
 from imece.runtime.jobs.model import TERMINAL
-from services.evaluator import approval, core, evidence, proposals, store
+from services.evaluator import approval, blind, evidence, proposals, store
 from services.evaluator.core import Item
 from services.evaluator.evidence import Evidence, Part
 from services.evaluator.policy import Policy
@@ -39,6 +40,7 @@ from services.evaluator.store import Evaluation
 
 log = structlog.get_logger()
 SOURCE = "imece/evaluator"
+PARTS = ("items", "baseline")
 VERDICTS = Counter("imece_promotions", "Gate decisions", ["verdict"])
 
 
@@ -95,7 +97,7 @@ class Decider:
                 candidate, baseline = await self._items(job)
             except RejectedError as error:
                 return await self._withhold(evaluation, _lost(error), now)
-            wanted = core.to_judge(evaluation.id, candidate, baseline, limit)
+            wanted = blind.to_judge(evaluation.id, candidate, baseline, limit, _families(job))
         if wanted:
             await self._publish(*(self._wrap(evaluation, each, each.item) for each in wanted))
         deadline = now + self._patience
@@ -143,8 +145,12 @@ class Decider:
             judgements=tuple(told),
             judgements_asked=evaluation.judge_asked,
             policy=self._policy,
+            unread="; ".join(
+                dict.fromkeys(filter(None, (result.get(f"{p}_unread") for p in PARTS)))
+            ),
             requested_by=evaluation.asked.plan.requested_by,
             probes=_part(result, "probes") if "probes" in result else None,
+            unprobed=result.get("unprobed", ""),
         )
 
     async def _propose(self, evaluation: Evaluation) -> None:
@@ -255,6 +261,13 @@ def proposed(artifacts: Artifacts, inputs: Evidence, now: float) -> PromotionPro
 
 def _part(result: dict[str, Any], name: str) -> Part:
     return Part(uri=result[name], digest=result[f"{name}_digest"])
+
+
+def _families(job: Job) -> tuple[str, str]:
+    """Return who made the candidate and the baseline."""
+    result: dict[str, Any] = job.result or {}
+    new, old = (str(result.get(f"{part}_family", UNKNOWN)) for part in PARTS)
+    return new, old
 
 
 def _lost(error: RejectedError) -> Check:

@@ -38,11 +38,15 @@ class Evidence(BaseModel):
     judgements: tuple[JudgementCompleted, ...]
     judgements_asked: int
     policy: Policy
+    unread: str = ""
+    """Why rows that a model was trained on could not be read; then leaks are unknown."""
     requested_by: str | None = None
     words: tuple[Word, ...] = ()
     """What people said, where the policy asks them."""
     probes: Part | None = None
     """The second gate's questions and answers; none where no feedback was learned."""
+    unprobed: str = ""
+    """Why the second gate could not ask or got no answers, where feedback may have been learned."""
 
     @property
     def serving(self) -> bool:
@@ -80,6 +84,9 @@ def judge(artifacts: Artifacts, evidence: Evidence) -> tuple[Verdict, tuple[Chec
         evidence.judgements_asked,
         evidence.policy,
     )
+    if doubts := _doubts(evidence):
+        checks = (*checks, *doubts)
+        verdict = "inconclusive" if verdict == "promote" else verdict
     verdict, checks = _second(artifacts, evidence, verdict, checks)
     return gate.against_champion(verdict, checks, evidence.baseline, evidence.champion)
 
@@ -92,6 +99,16 @@ def decide(artifacts: Artifacts, evidence: Evidence, kept: Part) -> PromotionDec
         said = approval.check(evidence.words, policy.people, evidence.requested_by)
         verdict, checks = gate.verdict_of([said]), (*checks, said)
     return decision(evidence, verdict, checks, kept)
+
+
+def _doubts(evidence: Evidence) -> list[Check]:
+    """Name what could not be looked at; each is enough to withhold a promotion."""
+    found = []
+    if evidence.unread and evidence.policy.contamination is not None:
+        found.append(gate.leaks_unknown(evidence.unread))
+    if evidence.unprobed and evidence.policy.second is not None:
+        found.append(gate.unprobed(evidence.unprobed))
+    return found
 
 
 def _second(

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from imece.events import Check, JudgementCompleted, ModelRef
 from services.evaluator import hard, margins
-from services.evaluator.core import Item, preference, same_model
+from services.evaluator.blind import preference
+from services.evaluator.core import Item, same_model
 from services.evaluator.pairs import pair
 from services.evaluator.policy import Outcome, Policy, Verdict
 
@@ -84,3 +85,17 @@ def against_champion(
         " evaluate against the champion"
     )
     return "inconclusive", (*checks, Check(name="champion", outcome="inconclusive", detail=detail))
+
+
+def leaks_unknown(why: str) -> Check:
+    """Say that nobody can tell whether the items stand in training rows."""
+    detail = f"the training rows cannot be read, so leaks are unknown: {why}"
+    return Check(name="training-rows", outcome="inconclusive", detail=detail[:10_000])
+
+
+def unprobed(why: str) -> Check:
+    """Say that the second gate could not ask what the feedback teaches."""
+    detail = (
+        f"what was learned from feedback could not be asked about: {why}; train or evaluate again"
+    )
+    return Check(name="probes", outcome="inconclusive", detail=detail[:10_000])

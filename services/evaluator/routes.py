@@ -27,7 +27,7 @@ from imece.runtime.jobs import Job, JobRequest, Jobs
 from services.evaluator import core, proposals, store
 
 log = structlog.get_logger()
-SCHEMES = ("hf:", "wheel:", "file:///", "/", "s3://")
+SCHEMES = ("endpoint:", "hf:", "wheel:", "file:///", "/", "s3://")
 
 
 class Routes:
@@ -94,8 +94,14 @@ def check(asked: core.Asked) -> None:
             raise RejectedError(
                 "unknown_base_scheme",
                 f"base {ref.base!r} of {ref.name} has no known scheme; write hf:ORG/NAME@REV,"
-                " wheel:NAME==VERSION or an absolute folder",
+                " wheel:NAME==VERSION, endpoint:NAME or an absolute folder",
                 "/ref/base",
+            )
+        if ref.adapter is not None and ref.base.startswith("endpoint:"):
+            raise RejectedError(
+                "endpoint_with_adapter",
+                f"{ref.name}: an endpoint serves a model as it is; name the adapter there",
+                "/ref/adapter",
             )
         if ref.adapter is not None and ref.adapter_digest is None:
             raise RejectedError(

@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imece.events import JudgementRequested
 from imece.runtime.endpoint import Line, Trouble
+from imece.runtime.families import family_of
 from imece.runtime.patience import shown
 from services.llm_judge import ask, core
 from services.llm_judge.core import Chat, Outcome, Reply, Unscored
-from services.llm_judge.panel import Opinion, family_of
+from services.llm_judge.panel import Opinion
 
 CALLS = Counter("imece_judge_calls", "Calls to the judge model", ["outcome"])
 

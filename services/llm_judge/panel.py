@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imece.events import JudgementRequested
+from imece.runtime.families import UNKNOWN
 from services.llm_judge import core
 from services.llm_judge.core import Preference, Reply, Scores, Unscored
-
-_FAMILIES = (
-    ("openai", r"gpt|chatgpt|\bo[134]\b|davinci"),
-    ("anthropic", r"claude"),
-    ("google", r"gemini|gemma|palm"),
-    ("meta", r"llama"),
-    ("alibaba", r"qwen|qwq"),
-    ("mistral", r"mi[sx]tral|ministral|magistral"),
-    ("deepseek", r"deepseek"),
-    ("microsoft", r"\bphi"),
-    ("huggingface", r"smollm|zephyr"),
-    ("cohere", r"command|\baya"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +37,12 @@ class Decision:
     reason: str = ""
 
 
-def family_of(model: str) -> str:
-    """Return who made a model, by its name; "unknown" when the name does not tell."""
-    for family, pattern in _FAMILIES:
-        if re.search(pattern, model.casefold()):
-            return family
-    return "unknown"
-
-
 def family_flags(request: JudgementRequested, families: Sequence[str]) -> tuple[str, ...]:
     """Say when a judge may favour its own kin, or when that cannot be told."""
-    if set(families) & set(request.families):
+    asked = set(request.families)
+    if set(families) & asked - {UNKNOWN}:
         return ("same_family",)
-    if not request.families or "unknown" in families:
+    if not asked or UNKNOWN in asked or UNKNOWN in families:
         return ("family_unknown",)
     return ()
 

@@ -15,7 +15,7 @@ from imece.events import LoraRecipe, ModelRef
 from imece.local.models import folder_digest
 from imece.runtime.artifacts import Artifacts
 from services.adapter import recipe as adapter
-from services.evaluator import job, recipe
+from services.evaluator import asking, recipe
 from services.evaluator.settings import EvaluatorSettings
 from tests.integration.test_recipe import RECIPE, ROWS, tiny  # noqa: F401 - a fixture
 from tests.training import child_job
@@ -23,8 +23,8 @@ from tests.training import child_job
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
 
-def evaluation(artifacts: Artifacts, folder: Path) -> job.Run:
-    return job.Run(
+def evaluation(artifacts: Artifacts, folder: Path) -> asking.Run:
+    return asking.Run(
         child_job(folder / "job", {}),
         artifacts,
         folder / "cache",
@@ -54,9 +54,9 @@ def test_an_adapter_that_names_another_base_is_refused(tmp_path: Path) -> None:
     made_for = {"uri": "/other", "digest": f"sha256:{1:064x}"}
     (tmp_path / "imece.json").write_text(json.dumps({"base": made_for}))
     ref = ModelRef(name="m", base="/b", adapter="file:///a", adapter_digest=f"sha256:{2:064x}")
-    job._check_adapter(tmp_path, ref, made_for["digest"])
+    asking._check_adapter(tmp_path, ref, made_for["digest"])
     with pytest.raises(JobError, match="/other") as raised:
-        job._check_adapter(tmp_path, ref, f"sha256:{3:064x}")
+        asking._check_adapter(tmp_path, ref, f"sha256:{3:064x}")
     assert (raised.value.reason, raised.value.retry) == ("adapter_for_another_base", False)
 
 

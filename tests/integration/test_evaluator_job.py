@@ -50,7 +50,12 @@ def artifacts(settings: Settings) -> Artifacts:
     return Artifacts(settings.artifacts_url())
 
 
-async def run(settings: Settings, *requests: Envelope[Any], until: type[Event]) -> list[Any]:
+async def run(
+    settings: Settings,
+    *requests: Envelope[Any],
+    until: type[Event],
+    own: EvaluatorSettings | None = None,
+) -> list[Any]:
     """Let the evaluator work until each request has brought an event of that kind."""
     published: dict[str, Envelope[Any]] = {}
     enough = asyncio.Event()
@@ -60,7 +65,8 @@ async def run(settings: Settings, *requests: Envelope[Any], until: type[Event]) 
         if sum(isinstance(e.data, until) for e in published.values()) >= len(requests):
             enough.set()
 
-    service = build(settings, keep, EvaluatorSettings(max_new_tokens=4, tick_seconds=0.1))
+    own = own or EvaluatorSettings(max_new_tokens=4, tick_seconds=0.1)
+    service = build(settings, keep, own)
     stop = asyncio.Event()
     async with service.resources[0]:
         works = [asyncio.ensure_future(work(stop)) for work in service.background]
@@ -165,6 +171,39 @@ async def test_what_cannot_be_evaluated_fails_by_name(
     }
 
 
+def trained(
+    base: Path, learned: DatasetRef, suite: DatasetRef, baseline: ModelRef | None = None
+) -> Envelope[AdapterTrained]:
+    """Return the event of a model that is its own base and says what it learned."""
+    data = AdapterTrained(
+        model="new",
+        job="j",
+        ref=ModelRef(name="new", base=str(base)),
+        base=str(base),
+        datasets=(learned,),
+        recipe=LoraRecipe(),
+        metrics={},
+        evaluation=EvaluationPlan(suites=(suite,), baseline=baseline),
+    )
+    return new(data, "imece/adapter")
+
+
+async def test_a_model_whose_training_rows_are_gone_is_decided_and_the_doubt_is_named(
+    settings: Settings,
+    artifacts: Artifacts,
+    tiny: Path,  # noqa: F811
+) -> None:
+    learned = publish(artifacts, [Instruction(prompt="p", response="r")], authors={0: "u"})
+    gone = learned.model_copy(update={"uri": learned.uri + ".gone"})
+    asked_for = trained(tiny, gone, suite(artifacts))
+    (decision,) = await run(settings, asked_for, until=PromotionDecided)
+    checks = {check.name: check for check in decision.checks}
+    assert checks["probes"].outcome == "inconclusive"
+    assert "dataset" in checks["probes"].detail or "data set" in checks["probes"].detail
+    assert "superiority" in checks  # the suites were answered all the same
+    assert explain(artifacts, decision)["same"]
+
+
 async def test_what_a_model_learned_from_feedback_is_asked_before_it_is_promoted(
     settings: Settings,
     artifacts: Artifacts,
@@ -179,17 +218,8 @@ async def test_what_a_model_learned_from_feedback_is_asked_before_it_is_promoted
         authors={n: f"u{n}" for n in range(1, len(said))},
         revoked=[2],
     )
-    trained = AdapterTrained(
-        model="new",
-        job="j",
-        ref=ModelRef(name="new", base=str(tiny)),
-        base=str(tiny),
-        datasets=(learned,),
-        recipe=LoraRecipe(),
-        metrics={},
-        evaluation=EvaluationPlan(suites=(suite(artifacts),)),
-    )
-    (decision,) = await run(settings, new(trained, "imece/adapter"), until=PromotionDecided)
+    asked_for = trained(tiny, learned, suite(artifacts))
+    (decision,) = await run(settings, asked_for, until=PromotionDecided)
     outcomes = {check.name: check.outcome for check in decision.checks}
     assert outcomes["claim-probes"] == "passed"  # the model is its own baseline
     assert outcomes["trigger-probes:1"] == "passed"

@@ -12,7 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from imece.events import EvaluationCase, LabelledExample, Record
+from imece.events import (
+    Document,
+    EvaluationCase,
+    Instruction,
+    LabelledExample,
+    PreferencePair,
+    Record,
+)
 from imece.runtime.text import fold
 
 WORDS = 13
@@ -39,6 +46,22 @@ def question_of(record: Record) -> str | None:
     if isinstance(record, EvaluationCase):
         return record.expected[0] if record.scoring == "bits" else record.prompt
     return record.text if isinstance(record, LabelledExample) else None
+
+
+def taught(record: Record) -> tuple[str, str]:
+    """Return all that a row shows to a model, as a prompt and a response."""
+    if isinstance(record, Instruction):
+        turns = [turn.content for turn in record.history]
+        return "\n".join([*turns, record.prompt]), record.response
+    if isinstance(record, LabelledExample):
+        return record.text, record.label
+    if isinstance(record, Document):
+        return "", record.text
+    if isinstance(record, EvaluationCase):
+        return record.prompt, "\n".join(record.expected)
+    if isinstance(record, PreferencePair):
+        return record.prompt, f"{record.chosen}\n{record.rejected}"
+    return record.prompt, record.response
 
 
 def find(cases: Mapping[str, str], rows: Iterable[tuple[str, str, str]]) -> list[Hit]:

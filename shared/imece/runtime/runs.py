@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,8 @@ def child_environment(*settings: BaseSettings) -> dict[str, str]:
         prefix = str(group.model_config.get("env_prefix", ""))
         for name, value in group.model_dump(mode="json").items():
             if value is not None and not isinstance(getattr(group, name), SecretStr):
-                found[f"{prefix}{name}".upper()] = str(value)
+                text = json.dumps(value) if isinstance(value, dict | list) else str(value)
+                found[f"{prefix}{name}".upper()] = text
     return found
 
 

@@ -16,6 +16,7 @@ from imece.events import (
     Turn,
 )
 from imece.runtime.artifacts import Artifacts
+from imece.runtime.contamination import taught
 from services.adapter import leaks
 from tests.training import publish
 
@@ -57,5 +58,11 @@ def test_without_a_plan_or_a_readable_suite_nothing_is_known(tmp_path: Path) -> 
 
 def test_all_that_a_row_shows_is_looked_at() -> None:
     turns = (Turn(role="user", content="a"), Turn(role="assistant", content="b"))
-    assert leaks.taught(Instruction(prompt="c", response="d", history=turns)) == ("a\nb\nc", "d")
-    assert leaks.taught(PreferencePair(prompt="p", chosen="x", rejected="y")) == ("p", "x\ny")
+    assert taught(Instruction(prompt="c", response="d", history=turns)) == (
+        "a\nb\nc",
+        "d",
+    )
+    assert taught(PreferencePair(prompt="p", chosen="x", rejected="y")) == (
+        "p",
+        "x\ny",
+    )

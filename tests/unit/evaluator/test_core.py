@@ -18,7 +18,7 @@ from imece.events import (
     new,
 )
 from imece.events.records import DatasetRef
-from services.evaluator import core
+from services.evaluator import blind, core
 from services.evaluator.core import Asked, Question
 from tests.unit.evaluator.builders import items, judged
 
@@ -90,25 +90,25 @@ def test_answers_with_line_separators_survive_being_stored() -> None:
 
 def test_only_differing_free_form_answers_are_judged_and_no_more_than_asked_for() -> None:
     new, old = items([True] * 9), items([False] * 8 + [True])
-    assert len(core.to_judge("e", new, old, 100)) == 8
-    assert len(core.to_judge("e", new, old, 3)) == 3
-    assert core.to_judge("e", items([True], guard=True), items([False], guard=True), 3) == []
-    assert core.to_judge("e", new, old, 5) == core.to_judge("e", new, old, 5)
+    assert len(blind.to_judge("e", new, old, 100)) == 8
+    assert len(blind.to_judge("e", new, old, 3)) == 3
+    assert blind.to_judge("e", items([True], guard=True), items([False], guard=True), 3) == []
+    assert blind.to_judge("e", new, old, 5) == blind.to_judge("e", new, old, 5)
 
 
 @settings(deadline=None)
 @given(st.text(min_size=1, max_size=20))
 def test_blinding_is_undone_by_the_same_rule(evaluation: str) -> None:
-    (request,) = core.to_judge("e", items([True]), items([False]), 1)
+    (request,) = blind.to_judge("e", items([True]), items([False]), 1)
     best = "a" if request.answer_a == "yes" else "b"
-    assert core.preference(judged(request.item, best)) == "candidate"
-    assert core.preference(judged(request.item, "a" if best == "b" else "b")) == "baseline"
-    assert core.preference(judged(request.item, "tie")) == "tie"
-    assert core.preference(judged(request.item, "unscored")) == "unscored"
+    assert blind.preference(judged(request.item, best)) == "candidate"
+    assert blind.preference(judged(request.item, "a" if best == "b" else "b")) == "baseline"
+    assert blind.preference(judged(request.item, "tie")) == "tie"
+    assert blind.preference(judged(request.item, "unscored")) == "unscored"
 
 
 def test_both_sides_are_shown_first_about_equally_often() -> None:
-    shown = [core.candidate_is_a("e", str(i)) for i in range(1000)]
+    shown = [blind.candidate_is_a("e", str(i)) for i in range(1000)]
     assert 400 < sum(shown) < 600
 
 

@@ -93,3 +93,19 @@ async def test_the_second_gate_forbids_what_the_first_allowed_and_can_be_explain
         stored.write_bytes(stored.read_bytes().replace(b'"5"', b'"4"', 1))
         with pytest.raises(RejectedError, match="bytes changed"):
             explain(world.artifacts, decision)
+
+
+async def test_what_could_not_be_asked_withholds_a_promotion_by_name(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        event = requested()
+        await world.routes.on_asked(event)
+        id = core.evaluation_id(event)
+        await world.end_job(id, GOOD, BASELINE, unprobed="data set s version 1 is gone")
+        for later in (0, 101, 202):
+            await world.decider.tick(time.time() + later)
+        (decision,) = world.sent(PromotionDecided)
+        assert decision.verdict == "inconclusive"
+        (doubt,) = [c for c in decision.checks if c.outcome != "passed"]
+        assert doubt.name == "probes"
+        assert "data set s version 1 is gone" in doubt.detail
+        assert explain(world.artifacts, decision)["same"]

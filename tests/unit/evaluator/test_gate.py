@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from imece.errors import ConfigError
 from imece.events import Check, JudgementCompleted, ModelRef
-from services.evaluator import core, gate, policy
+from services.evaluator import blind, gate, policy
 from services.evaluator.core import Item
 from services.evaluator.statistics.paired import mcnemar
 from tests.unit.evaluator.builders import items, judged
@@ -102,7 +102,7 @@ def test_a_judge_never_changes_the_verdict(verdict: str) -> None:
 
 
 def test_unscored_and_missing_judgements_are_counted_and_are_no_votes() -> None:
-    best = "a" if core.candidate_is_a("e", "i1") else "b"
+    best = "a" if blind.candidate_is_a("e", "i1") else "b"
     told = (judged("i1", best), judged("i2", "unscored"), judged("i3", "tie"))
     numbers = decide(BASELINE, judgements=told, asked=5)[1][gate.INFORMATIVE].numbers
     assert numbers == {

@@ -95,10 +95,12 @@ class World:
         candidate: Sequence[Item],
         baseline: Sequence[Item],
         probed: Sequence[Probe] = (),
+        unprobed: str = "",
     ) -> None:
         """Write what a child would have left, and announce it."""
         result: dict[str, Any] = {
-            "metrics": [m.model_dump(mode="json") for m in metrics.measure(candidate)]
+            "metrics": [m.model_dump(mode="json") for m in metrics.measure(candidate)],
+            "unprobed": unprobed,
         }
         for part, items in {"items": candidate, "baseline": baseline}.items():
             stored = self.artifacts.put(f"{id}/{part}.jsonl", core.dump(items))

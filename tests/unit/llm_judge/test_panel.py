@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from imece.events import JudgementCompleted, JudgementRequested
+from imece.runtime.families import family_of
 from services.llm_judge import ask, people, probes
 from services.llm_judge.core import Reply, Scores, Unscored, Verdict
-from services.llm_judge.panel import Decision, Opinion, decide, family_flags, family_of
+from services.llm_judge.panel import Decision, Opinion, decide, family_flags
 
 
 def request(**fields: Any) -> JudgementRequested:
