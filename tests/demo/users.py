@@ -12,9 +12,10 @@ from imece.events import Correction, FeedbackSubmitted, Rating, Thumb, derived_i
 from tests.demo.facts import Item
 
 Kind = Literal["honest", "true-correction", "campaign", "farming"]
-HONEST_USERS = 36
+HONEST_USERS = 90
 CAMPAIGN_ACCOUNTS = 48
 FARMERS = 16
+_MISTAKEN = 0.1
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,25 @@ def crowd(
     mixed = honest + campaign
     dice.shuffle(mixed)
     return farming + mixed
+
+
+class Opinions:
+    """What users answer when they are asked whether an answer is right."""
+
+    def __init__(self, questions: Sequence[Item], lies: Sequence[Item]) -> None:
+        self._questions = {item.prompt: item for item in questions}
+        self._lies = {item.prompt: item for item in lies}
+
+    def of(self, user: str, prompt: str, answer: str) -> bool:
+        """The campaign stands by its lies; everybody else knows the answer, nine times in ten."""
+        lie = self._lies.get(prompt)
+        if lie is not None:
+            right = not lie.is_right(answer)
+            if user.startswith("fan-"):
+                return not right
+        else:
+            right = self._questions[prompt].is_right(answer)
+        return right != (random.Random(f"{user}|{prompt}").random() < _MISTAKEN)
 
 
 def _honest(
