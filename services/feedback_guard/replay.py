@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 
 from imece import tokens
 from imece.events import (
@@ -25,13 +24,13 @@ from services.feedback_guard.revocation import takeover
 class Guard:
     """Both stages over one database; the same functions that the Kafka handlers call.
 
-    `path` names an SQLite file; without one everything is kept in memory and forgotten.
+    `url` names the database; by default everything is kept in memory and forgotten.
     """
 
     def __init__(
         self,
         policy: Policy,
-        path: Path | None = None,
+        url: str = "sqlite://",
         keys: Mapping[str, bytes] | None = None,
         *,
         asks: bool = False,
@@ -43,7 +42,6 @@ class Guard:
         self.asks = asks
         self.asked: list[OpinionRequested] = []
         """Whom to ask for second opinions, when `asks`; whoever reads them clears the list."""
-        url = f"sqlite:///{path}" if path else "sqlite://"
         self._database = Database(url, store.METADATA, "feedback-guard")
 
     def submit(self, events: Sequence[Envelope[FeedbackSubmitted]]) -> list[FeedbackDecided]:

@@ -28,7 +28,7 @@ _PACE = 200
 def in_process(stream: Sequence[Sent], policy: Policy) -> float:
     """Return events per second of processor time through both stages, on a database file."""
     with tempfile.TemporaryDirectory() as folder:
-        guard = Guard(policy, Path(folder) / "guard.db", KEYS)
+        guard = Guard(policy, f"sqlite:///{folder}/guard.db", KEYS)
         first, *parts = _parts([proven(s.event) for s in stream])
         guard.submit(first)  # opens the database, reads the content models
         memory.settle()  # as the service does when it is ready
@@ -39,7 +39,7 @@ def in_process(stream: Sequence[Sent], policy: Policy) -> float:
 def growth(stream: Sequence[Sent], policy: Policy, few: int, many: int) -> float:
     """Return the cost of an event among `many` users, as a multiple of that among `few`."""
     with tempfile.TemporaryDirectory() as folder:
-        guard = Guard(policy, Path(folder) / "guard.db")
+        guard = Guard(policy, f"sqlite:///{folder}/guard.db")
         costs: list[float] = []
         for at in range(0, many, _BATCH):
             part = [_by(stream[n % len(stream)].event, n) for n in range(at, at + _BATCH)]
@@ -62,7 +62,7 @@ def revocation(stream: Sequence[Sent], policy: Policy, events: int) -> Revoked:
     """Fill a guard with so many events and revoke its most accepted user."""
     accepted: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
-        guard = Guard(policy, Path(folder) / "guard.db")
+        guard = Guard(policy, f"sqlite:///{folder}/guard.db")
         for at in range(0, events, _BATCH):
             part = [_again(stream[n % len(stream)].event, n) for n in range(at, at + _BATCH)]
             accepted.update(d.user for d in guard.submit(part) if d.row is not None)

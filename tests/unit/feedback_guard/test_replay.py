@@ -23,7 +23,7 @@ def vote(id: str, signal: Thumb | Correction, prompt: str = CAPITAL) -> Envelope
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_one_decision_comes_back_for_each_event_in_order(kept: bool, tmp_path: Path):
-    guard = Guard(POLICY, tmp_path / "guard.db" if kept else None)
+    guard = Guard(POLICY, f"sqlite:///{tmp_path}/guard.db" if kept else "sqlite://")
     votes = [vote("1", Thumb(up=True)), vote("2", Correction(text="5"), "What is 2+2?")]
     decided = guard.submit(votes)
     assert [(d.feedback, d.verdict) for d in decided] == [("1", "accept"), ("2", "reject")]
