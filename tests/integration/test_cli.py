@@ -10,9 +10,19 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from imece.cli.common import events_of, where
 from imece.cli.main import app
 from imece.client import Producer
-from imece.events import Envelope, JobState, PromotionDecided, RecordSubmitted, dead_topic, new
+from imece.events import (
+    Envelope,
+    JobState,
+    PromotionApproved,
+    PromotionDecided,
+    PromotionProposed,
+    RecordSubmitted,
+    dead_topic,
+    new,
+)
 from imece.runtime.topics import reconcile
 from tests.unit.imece.golden import golden
 
@@ -106,3 +116,43 @@ def test_status_names_services_jobs_and_the_champion(run, kafka: str) -> None:  
     assert found["champions"]["asistan"]["name"] == "asistan"
     assert "succeeded" in _ok(run("jobs", "watch", job))
     assert run("jobs", "cancel", job).exit_code == 2
+
+
+def test_a_promotion_waits_until_it_is_decided_and_shows_who_said_what(run, kafka: str) -> None:  # type: ignore[no-untyped-def]
+    id, other = str(uuid.uuid4()), str(uuid.uuid4())
+    asked = golden(PromotionProposed).data.model_copy(
+        update={"evaluation": id, "requested_by": "ışıl"}
+    )
+    _send(kafka, new(asked, "test"), new(asked.model_copy(update={"evaluation": other}), "test"))
+
+    def waiting() -> dict[str, str]:
+        rows = json.loads(_ok(run("gate", "pending", "--json")))
+        return {row["evaluation"]: row["said"] for row in rows}
+
+    assert waiting() | {id: "", other: ""} == waiting()
+    assert "ada approves" in _ok(run("gate", "approve", id, "--by", "ada"))
+    assert "can denies" in _ok(run("gate", "deny", id, "--by", "can", "--note", "yanlış"))
+    assert (waiting()[id], waiting()[other]) == ("ada: yes, can: no", "")
+    said = [e.data for e in asyncio.run(events_of(where(), PromotionApproved))]
+    mine = [(w.by, w.approved, w.note) for w in said if w.evaluation == id]
+    assert mine == [("ada", True, ""), ("can", False, "yanlış")]
+    decided = golden(PromotionDecided).data.model_copy(update={"evaluation": id})
+    _send(kafka, new(decided, "test"))
+    assert set(waiting()) & {id, other} == {other}
+
+
+def test_a_word_that_cannot_count_is_refused_and_not_published(run, kafka: str) -> None:  # type: ignore[no-untyped-def]
+    id = str(uuid.uuid4())
+    asked = golden(PromotionProposed).data.model_copy(
+        update={"evaluation": id, "requested_by": "ışıl"}
+    )
+    _send(kafka, new(asked, "test"))
+    own = run("gate", "approve", id, "--by", "IŞIL")
+    assert (own.exit_code, "somebody else" in own.output) == (2, True)
+    for command in ("approve", "deny"):
+        nothing = run("gate", command, "no-such-evaluation", "--by", "ada")
+        assert (nothing.exit_code, "gate pending" in nothing.output) == (2, True)
+        assert run("gate", command, id).exit_code == 2  # nobody says it
+    said = asyncio.run(events_of(where(), PromotionApproved))
+    assert not [e for e in said if e.data.evaluation in (id, "no-such-evaluation")]
+    assert "ışıl denies" in _ok(run("gate", "deny", id, "--by", "ışıl"))
