@@ -1,6 +1,7 @@
 """The promotion gate: a pure function of stored items, judgements and a policy.
 
-In order: hard checks, the safety bound, no harm in any slice, one test of superiority.
+In order: hard checks, the safety bound, no harm in any slice, one test of superiority, and no
+harm to secondary metrics where the policy names some.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from services.evaluator.blind import preference
 from services.evaluator.core import Item, same_model
 from services.evaluator.pairs import pair
 from services.evaluator.policy import Outcome, Policy, Verdict
+from services.evaluator.secondary import secondary
 
 INFORMATIVE = "judge-preference"
 """A judge that is not calibrated may rank; this check never decides."""
@@ -54,6 +56,8 @@ def _checks(candidate: Sequence[Item], baseline: Sequence[Item], policy: Policy)
     if policy.non_inferiority:
         checks += margins.not_worse(candidate, baseline, policy.non_inferiority)
     checks.append(margins.superior(candidate, baseline, policy.superiority))
+    if policy.secondary:
+        checks += secondary(candidate, baseline, policy.secondary)
     return checks
 
 

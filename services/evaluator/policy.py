@@ -6,14 +6,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from imece.errors import ConfigError
+from imece.events.records import TextMetric
 from imece.runtime.artifacts import canonical_json, digest
 from services.evaluator.second import SecondPolicy
 
 Outcome = Literal["passed", "failed", "inconclusive"]
 Verdict = Literal["promote", "reject", "inconclusive"]
+SecondaryMetric = TextMetric | Literal["exact", "strict"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Risk = Annotated[float, Field(gt=0, lt=1)]
 
@@ -68,6 +70,23 @@ class SuperiorityPolicy(_Strict):
     """Whole groups are drawn together where items have one; else, and by None, exact McNemar."""
 
 
+class SecondaryPolicy(_Strict):
+    """Metrics that may not be shown to get worse; they never promote."""
+
+    metrics: Annotated[tuple[SecondaryMetric, ...], Field(min_length=1)]
+    alpha: Risk
+    """Two-sided, of all metrics together, by Holm."""
+    smallest: Annotated[int, Field(ge=2)] = 20
+    """A metric that fewer groups of items have withholds."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _once(cls, named: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(named)) < len(named):
+            raise ValueError("each metric counts once; name it once")
+        return named
+
+
 class ApprovalPolicy(_Strict):
     """People who have to agree to a promotion; nobody to the model that they asked to test."""
 
@@ -89,6 +108,7 @@ class Policy(_Strict):
     safety: SafetyPolicy | None = None
     non_inferiority: NonInferiorityPolicy | None = None
     superiority: SuperiorityPolicy
+    secondary: SecondaryPolicy | None = None
     approval: ApprovalPolicy | None = None
     second: SecondPolicy | None = None
     """What is asked because of the feedback that was learned; none asks nothing."""

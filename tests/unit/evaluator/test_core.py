@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,12 +66,29 @@ def test_a_case_is_right_when_the_answer_says_what_is_expected(
         ("", None),
         ("x" * 1_000_000, None),
         ("İYİ", "iyi"),
+        (unicodedata.normalize("NFD", "İyi."), "iyi"),
+        ("eggs", None),  # outside the set
+        ("spamming", None),
     ],
 )
 def test_a_label_is_read_only_where_the_answer_says_exactly_one(
     answer: str, label: str | None
 ) -> None:
     assert core.read_label(answer, ("spam", "ham", "not spam", "iyi")) == label
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKD"])
+def test_decomposed_answers_and_expectations_are_graded_like_composed_ones(form: str) -> None:
+    def turned(text: str) -> str:
+        return unicodedata.normalize(form, text)
+
+    asked = case().model_copy(update={"expected": ("Şanlıurfa",)})
+    (question,) = core.questions("s", [("1", asked)])
+    item = core.grade(question, turned("Şanlıurfa"))
+    assert (item.correct, item.exact, item.strict) == (True, True, True)
+    other = core.questions("s", [("1", asked.model_copy(update={"expected": (turned("Çiğli"),)}))])
+    assert core.grade(other[0], "Yanıt: Çiğli").correct
+    assert not core.grade(other[0], turned("Çigli")).correct
 
 
 def test_an_unreadable_label_is_wrong() -> None:
