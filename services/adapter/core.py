@@ -22,6 +22,7 @@ from imece.events import (
     derived_id,
 )
 from imece.events.recipes import Objective
+from imece.runtime.chat import Said
 from services.adapter.rows import AnyRow, Pair, Row, Verdict
 
 KINDS = frozenset({"instruction", "preference", "labelled", "rated"})
@@ -80,18 +81,27 @@ def lessons(records: Sequence[Record], objective: Objective) -> list[AnyRow]:
 
 
 def _answers(record: Record, objective: Sft) -> Sequence[Row]:
-    if isinstance(record, Instruction):
-        said = [(turn.role, turn.content) for turn in record.history]
-        whole = [*said, ("user", record.prompt), ("assistant", record.response)]
-        rows = list(_turns(whole))
-        return rows if objective.turns == "all" else rows[-1:]
-    if isinstance(record, PreferencePair):
-        return [Row(record.prompt, record.chosen)]
-    if isinstance(record, Rated):
-        return [Row(record.prompt, record.response)] if record.desirable else []
     if isinstance(record, LabelledExample):
         return [Row(record.text, record.label)] if record.label else []
-    return []
+    answer = _wanted(record)
+    if answer is None:
+        return []
+    prompt, response, said = answer
+    rows = list(_turns([*said, ("user", prompt), ("assistant", response)]))
+    return rows if objective.turns == "all" else rows[-1:]
+
+
+def _wanted(record: Record) -> tuple[str, str, tuple[Said, ...]] | None:
+    """Return a prompt, the answer that is wanted and what was said before them, if any is."""
+    if isinstance(record, PreferencePair):
+        return record.prompt, record.chosen, _said(record)
+    if isinstance(record, Instruction) or (isinstance(record, Rated) and record.desirable):
+        return record.prompt, record.response, _said(record)
+    return None
+
+
+def _said(record: Instruction | PreferencePair | Rated) -> tuple[Said, ...]:
+    return tuple((turn.role, turn.content) for turn in record.history)
 
 
 def _turns(said: Sequence[tuple[str, str]]) -> Iterator[Row]:
@@ -103,18 +113,18 @@ def _turns(said: Sequence[tuple[str, str]]) -> Iterator[Row]:
 
 def _pairs(record: Record) -> Sequence[AnyRow] | None:
     if isinstance(record, PreferencePair):
-        return [Pair(record.prompt, record.chosen, record.rejected)]
+        return [Pair(record.prompt, record.chosen, record.rejected, _said(record))]
     return None
 
 
 def _verdicts(record: Record) -> Sequence[AnyRow] | None:
     if isinstance(record, Rated):
-        return [Verdict(record.prompt, record.response, record.desirable)]
+        return [Verdict(record.prompt, record.response, record.desirable, _said(record))]
     if isinstance(record, PreferencePair):
         good, bad = (record.chosen, True), (record.rejected, False)
-        return [Verdict(record.prompt, *verdict) for verdict in (good, bad)]
-    if isinstance(record, Instruction) and not record.history:
-        return [Verdict(record.prompt, record.response, True)]
+        return [Verdict(record.prompt, *verdict, _said(record)) for verdict in (good, bad)]
+    if isinstance(record, Instruction):
+        return [Verdict(record.prompt, record.response, True, _said(record))]
     return None
 
 

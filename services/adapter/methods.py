@@ -85,7 +85,7 @@ def adapt(plain: Any, recipe: AdaptationRecipe) -> Any:
     JobError: "rank_too_large", or "unsupported_method" where the base has no place for it.
     """
     if isinstance(recipe, FullRecipe):
-        return plain.requires_grad_(True).train()
+        return _thawed(plain, recipe.last_layers).train()
     try:
         return get_peft_model(plain, _config(plain, recipe), autocast_adapter_dtype=False).train()
     except ValueError as error:
@@ -93,6 +93,29 @@ def adapt(plain: Any, recipe: AdaptationRecipe) -> Any:
             "unsupported_method",
             f"{recipe.method} does not fit {type(plain).__name__}: {error}",
         ) from error
+
+
+def _thawed(plain: Any, last_layers: int | None) -> Any:
+    """Let every weight learn, or those of the last blocks alone.
+
+    A tied head is the embeddings too, whose gradient goes through every block: it stays frozen.
+    """
+    plain.requires_grad_(last_layers is None)
+    if last_layers is not None:
+        blocks = {name: _block(name) for name, _ in plain.named_parameters()}
+        first = max((b for b in blocks.values() if b is not None), default=-1) + 1 - last_layers
+        chosen = [n for n, block in blocks.items() if block is not None and block >= first]
+        if not chosen:
+            raise JobError("unsupported_method", f"{type(plain).__name__} has no blocks to choose")
+        for name in chosen:
+            plain.get_parameter(name).requires_grad_(True)
+    return plain
+
+
+def _block(name: str) -> int | None:
+    """Return the block that a module or weight is of: the first number in its name."""
+    found = re.search(r"\.(\d+)\.", name)
+    return int(found[1]) if found else None
 
 
 def _config(plain: Any, recipe: AdaptationRecipe) -> Any:
@@ -117,13 +140,13 @@ def _config(plain: Any, recipe: AdaptationRecipe) -> Any:
 
 
 def _targets(model: Any, last_layers: int | None) -> list[str]:
-    """Name every linear module but the output head; a block is the first number in a name."""
+    """Name every linear module but the output head."""
     head = model.get_output_embeddings()
     modules = model.named_modules()
     linear = [n for n, m in modules if isinstance(m, torch.nn.Linear | Conv1D) and m is not head]
     if not linear:
         raise JobError("unsupported_method", f"{type(model).__name__} has no linear modules")
-    blocks = [int(m[1]) if (m := re.search(r"\.(\d+)\.", name)) else 0 for name in linear]
+    blocks = [_block(name) or 0 for name in linear]
     first = max(blocks) + 1 - last_layers if last_layers else 0
     return [name for name, block in zip(linear, blocks, strict=True) if block >= first]
 

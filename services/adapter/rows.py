@@ -27,6 +27,7 @@ class Pair:
     prompt: str
     chosen: str
     rejected: str
+    history: tuple[Said, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Verdict:
     prompt: str
     response: str
     desirable: bool
+    history: tuple[Said, ...] = ()
 
 
 AnyRow = Row | Pair | Verdict
@@ -73,10 +75,12 @@ def encode(tokenizer: Any, rows: Sequence[AnyRow]) -> list[Unit]:
 
 def _unit(tokenizer: Any, row: AnyRow) -> Unit:
     if isinstance(row, Pair):
-        chosen, rejected = Row(row.prompt, row.chosen), Row(row.prompt, row.rejected)
-        return Unit((_example(tokenizer, chosen), _example(tokenizer, rejected)))
+        answers = (row.chosen, row.rejected)
+        both = [_example(tokenizer, Row(row.prompt, each, row.history)) for each in answers]
+        return Unit(tuple(both))
     if isinstance(row, Verdict):
-        return Unit((_example(tokenizer, Row(row.prompt, row.response)),), row.desirable)
+        one = _example(tokenizer, Row(row.prompt, row.response, row.history))
+        return Unit((one,), row.desirable)
     return Unit((_example(tokenizer, row),))
 
 

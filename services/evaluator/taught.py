@@ -45,13 +45,15 @@ def lesson(
 ) -> Lesson | None:
     """Return what a row teaches; None for text and conversations, of which nothing is asked."""
     author = origin.get("user")
+    if getattr(record, "history", ()):
+        return None
     if isinstance(record, PreferencePair):
         return Lesson(row, author, record.prompt, record.chosen, record.rejected, revoked)
     if isinstance(record, Rated):
         good = record.response if record.desirable else None
         wrong = None if record.desirable else record.response
         return Lesson(row, author, record.prompt, good, wrong, revoked)
-    if isinstance(record, Instruction) and not record.history:
+    if isinstance(record, Instruction):
         return Lesson(row, author, record.prompt, record.response, None, revoked)
     if isinstance(record, LabelledExample) and record.label:
         return Lesson(row, author, record.text, record.label, None, revoked)

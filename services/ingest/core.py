@@ -116,19 +116,24 @@ def subject(record: Mapping[str, Any]) -> tuple[str, str]:
     """
     match record["kind"]:
         case "instruction":
-            turns = [turn["content"] for turn in record["history"]]
-            return "\n".join([*turns, record["prompt"]]), record["response"]
+            return _asked(record), record["response"]
         case "labelled":
             return record["text"], record["label"]
         case "preference":
-            return record["prompt"], f"{record['chosen']}\x1f{record['rejected']}"
+            return _asked(record), f"{record['chosen']}\x1f{record['rejected']}"
         case "rated":
-            return record["prompt"], f"{record['response']}\x1f{record['desirable']}"
+            return _asked(record), f"{record['response']}\x1f{record['desirable']}"
         case "evaluation-case":
             rest = {name: record[name] for name in record if name not in ("kind", "prompt")}
             return record["prompt"], canonical(rest)
         case _:
             return record["text"], ""
+
+
+def _asked(record: Mapping[str, Any]) -> str:
+    """Return a prompt with what was said before it; a row without a history has no such key."""
+    turns = [turn["content"] for turn in record.get("history", ())]
+    return "\n".join([*turns, record["prompt"]])
 
 
 def cluster_id(text: str) -> str:

@@ -25,8 +25,14 @@ ROWS = [
     adapter.Row(f"Say {'x' * (i % 5)} {i}", f"It is {i % 3}.", TALK if i % 4 == 0 else ())
     for i in range(24)
 ]
-PAIRS = [adapter.Pair(f"Say {i}", f"It is {i % 3}.", "No idea at all") for i in range(12)]
-VERDICTS = [adapter.Verdict(f"Say {i}", f"It is {i % 3}.", i % 3 != 0) for i in range(24)]
+PAIRS = [
+    adapter.Pair(f"Say {i}", f"It is {i % 3}.", "No idea at all", TALK if i % 4 == 0 else ())
+    for i in range(12)
+]
+VERDICTS = [
+    adapter.Verdict(f"Say {i}", f"It is {i % 3}.", i % 3 != 0, TALK if i % 4 == 0 else ())
+    for i in range(24)
+]
 SHARED: dict[str, Any] = {"batch_size": 4, "epochs": 2, "learning_rate": 0.01, "max_length": 128}
 METHODS: list[dict[str, Any]] = [
     {"method": "lora", "dropout": 0.1},
@@ -36,6 +42,7 @@ METHODS: list[dict[str, Any]] = [
     {"method": "prompt", "virtual_tokens": 4},
     {"method": "prefix", "virtual_tokens": 4},
     {"method": "full", "learning_rate": 2e-3},
+    {"method": "full", "learning_rate": 1e-2, "last_layers": 1},
 ]
 OBJECTIVES: dict[str, Any] = {"sft": ROWS, "dpo": PAIRS, "kto": VERDICTS}
 
@@ -58,7 +65,7 @@ def weights(to: Path) -> bytes:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("fields", METHODS, ids=lambda fields: fields["method"])
+@pytest.mark.parametrize("fields", METHODS, ids=lambda fields: "-".join(map(str, fields.values())))
 def test_each_method_learns_and_resumes_to_the_bit(
     tiny: Path,  # noqa: F811
     tmp_path: Path,
@@ -199,6 +206,28 @@ def test_a_row_longer_than_the_bases_context_is_left_out_and_counted(
     recipe = recipe_of(max_length=1000)
     result = run(tiny, tmp_path, recipe, rows=[*ROWS, long], context=128)
     assert (result.rows_used, result.rows_too_long) == (24, 1)
+
+
+def test_full_tuning_of_the_last_block_moves_nothing_else_and_asks_nothing_of_what_is_below(
+    tiny: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    recipe = recipe_of(method="full", last_layers=1)
+    model = methods.adapt(methods.load(tiny, recipe, "float32"), recipe)
+    needed: dict[int, bool] = {}
+    for at, block in enumerate(model.model.layers):
+        block.register_forward_hook(
+            lambda _, __, out, at=at: needed.update(
+                {at: (out[0] if isinstance(out, tuple) else out).requires_grad}
+            )
+        )
+    model(input_ids=torch.tensor([[1, 2, 3]]))
+    assert needed == {0: False, 1: True}
+    run(tiny, tmp_path, recipe)
+    folders = (tiny, tmp_path / "out")
+    before, after = (load_file(folder / "model.safetensors") for folder in folders)
+    moved = {name for name in after if not torch.equal(before[name], after[name])}
+    assert moved == {name for name in after if ".layers.1." in name}
 
 
 def test_kto_needs_rows_to_compare(tiny: Path, tmp_path: Path) -> None:  # noqa: F811

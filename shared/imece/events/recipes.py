@@ -106,10 +106,13 @@ class PromptRecipe(_Tuning):
 
 
 class FullRecipe(_Tuning):
-    """Every weight of the base moves; what comes out is a whole model, not an adapter."""
+    """The weights of the base move; what comes out is a whole model, not an adapter."""
 
     method: Literal["full"]
     learning_rate: Rate = 2e-5
+    last_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Move the weights of the last so many blocks alone; the embeddings, the blocks below and the
+    output head stay as they are. None means every weight."""
 
 
 _CLASSES = {

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from imece.events.base import Count, Digest, Event, Name, Part, ShortText, Text, Topic
 
+_NEW = {"exclude_if": lambda value: not value or value == "generation"}  # rows keep their ids
+
 
 class Document(Part):
     """Plain text for pre-training."""
@@ -41,12 +43,13 @@ class LabelledExample(Part):
 
 
 class PreferencePair(Part):
-    """Two responses to one prompt, the better one named."""
+    """Two responses to one prompt, the better one named; `history` holds earlier turns."""
 
     kind: Literal["preference"] = "preference"
     prompt: Text
     chosen: Text
     rejected: Text
+    history: Annotated[tuple[Turn, ...], Field(**_NEW)] = ()
 
     @model_validator(mode="after")
     def _differ(self) -> PreferencePair:
@@ -70,16 +73,16 @@ TextMetric = Literal[
     "cosine",
 ]
 """Scores of a free text against the expected ones, beyond right or wrong."""
-_NEW = {"exclude_if": lambda value: not value or value == "generation"}  # rows keep their ids
 
 
 class Rated(Part):
-    """One response to a prompt, and whether it is wanted."""
+    """One response to a prompt, and whether it is wanted; `history` holds earlier turns."""
 
     kind: Literal["rated"] = "rated"
     prompt: Text
     response: Text
     desirable: bool
+    history: Annotated[tuple[Turn, ...], Field(**_NEW)] = ()
 
 
 class EvaluationCase(Part):

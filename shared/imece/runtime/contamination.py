@@ -15,7 +15,6 @@ from typing import Literal, TypeAlias
 from imece.events import (
     Document,
     EvaluationCase,
-    Instruction,
     LabelledExample,
     PreferencePair,
     Record,
@@ -50,18 +49,16 @@ def question_of(record: Record) -> str | None:
 
 def taught(record: Record) -> tuple[str, str]:
     """Return all that a row shows to a model, as a prompt and a response."""
-    if isinstance(record, Instruction):
-        turns = [turn.content for turn in record.history]
-        return "\n".join([*turns, record.prompt]), record.response
     if isinstance(record, LabelledExample):
         return record.text, record.label
     if isinstance(record, Document):
         return "", record.text
     if isinstance(record, EvaluationCase):
         return record.prompt, "\n".join(record.expected)
+    asked = "\n".join([*(turn.content for turn in record.history), record.prompt])
     if isinstance(record, PreferencePair):
-        return record.prompt, f"{record.chosen}\n{record.rejected}"
-    return record.prompt, record.response
+        return asked, f"{record.chosen}\n{record.rejected}"
+    return asked, record.response
 
 
 def find(cases: Mapping[str, str], rows: Iterable[tuple[str, str, str]]) -> list[Hit]:

@@ -97,6 +97,21 @@ def test_a_conversation_teaches_its_last_answer_or_all_of_them() -> None:
     assert core.lessons(talk, Sft(turns="all")) == [first, last]
 
 
+def test_pairs_and_verdicts_keep_what_was_said_before_them() -> None:
+    history = (Turn(role="user", content="u1"), Turn(role="assistant", content="a1"))
+    said = (("user", "u1"), ("assistant", "a1"))
+    pair = PreferencePair(prompt="p", chosen="c", rejected="r", history=history)
+    rated = Rated(prompt="p", response="bad", desirable=False, history=history)
+    assert core.lessons([pair], Dpo()) == [Pair("p", "c", "r", said)]
+    assert core.lessons([rated, pair], Kto()) == [
+        Verdict("p", "bad", False, said),
+        Verdict("p", "c", True, said),
+        Verdict("p", "r", False, said),
+    ]
+    assert core.lessons([pair, rated], Sft()) == [Row("p", "c", said)]
+    assert core.lessons([pair], Sft(turns="all")) == [Row("u1", "a1"), Row("p", "c", said)]
+
+
 def test_dpo_takes_pairs_and_names_what_it_cannot_take() -> None:
     assert core.lessons(EVERY[1:2], Dpo()) == [Pair("p", "c", "r")]
     with pytest.raises(JobError, match="1 of kind instruction, 1 of kind labelled") as raised:

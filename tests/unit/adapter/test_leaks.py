@@ -66,3 +66,5 @@ def test_all_that_a_row_shows_is_looked_at() -> None:
         "p",
         "x\ny",
     )
+    pair = PreferencePair(prompt="c", chosen="x", rejected="y", history=turns)
+    assert taught(pair) == ("a\nb\nc", "x\ny")

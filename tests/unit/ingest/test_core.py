@@ -17,6 +17,7 @@ from imece.events import (
     LabelledExample,
     PreferencePair,
     Record,
+    Turn,
 )
 from services.ingest import core, near
 from services.ingest.admit import Known, Limits, Origin, Row, admit
@@ -81,6 +82,19 @@ def test_row_ids_tell_kinds_and_answers_apart() -> None:
         EvaluationCase(prompt="x", expected=("y",)),
     ]
     assert len({core.new_row("d", record, {}).row_id for record in records}) == len(records)
+
+
+def test_a_pair_after_other_turns_is_another_row_and_without_them_content_names_none() -> None:
+    turns = (Turn(role="user", content="a"), Turn(role="assistant", content="b"))
+    alone = PreferencePair(prompt="x", chosen="y", rejected="z")
+    rows = [
+        core.new_row("d", record, {})
+        for record in (alone, alone.model_copy(update={"history": turns}))
+    ]
+    assert rows[0].row_id != rows[1].row_id
+    assert "history" not in rows[0].record
+    assert core.subject(json.loads(rows[0].record)) == ("x", "y\x1fz")
+    assert core.subject(json.loads(rows[1].record)) == ("a\nb\nx", "y\x1fz")
 
 
 def test_splits_have_their_shares_and_evaluation_cases_are_always_test() -> None:
