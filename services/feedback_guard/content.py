@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from imece.events import Correction, FeedbackSubmitted, Reason
+from imece.events import Correction, FeedbackSubmitted, Rating, Reason, Thumb
 from imece.runtime.text import fold
 from services.feedback_guard import claims, injection
 from services.feedback_guard.policy import Policy
@@ -46,7 +47,42 @@ _CHOICES = frozenset(fold("yes no true false evet hayır doğru yanlış a b c d
 _LONG_PROMPT = 60  # words; a longer one is a context to answer from
 
 
-def reasons(feedback: FeedbackSubmitted, text: str, policy: Policy) -> list[Reason]:
+class ModelScores(NamedTuple):
+    """Probabilities of the optional classifiers; None where there is none, or nothing to read."""
+
+    injection: float | None = None
+    toxicity: float | None = None
+
+
+NO_SCORES = ModelScores()
+
+
+def supports(feedback: FeedbackSubmitted) -> bool:
+    """Tell whether the feedback is for an answer (a correction is for its own text)."""
+    signal = feedback.signal
+    if isinstance(signal, Thumb):
+        return signal.up
+    return signal.stars >= 4 if isinstance(signal, Rating) else True
+
+
+def target(feedback: FeedbackSubmitted) -> str:
+    """Return the text that a model would learn to say; empty when it would learn nothing."""
+    signal = feedback.signal
+    if isinstance(signal, Correction):
+        return signal.text
+    return feedback.answer if supports(feedback) else ""
+
+
+def read(feedback: FeedbackSubmitted) -> str:
+    """Return what is searched for orders: the text that the feedback is about, and the comment."""
+    signal = feedback.signal
+    text = signal.text if isinstance(signal, Correction) else feedback.answer
+    return plain(f"{text}\n{feedback.comment}")
+
+
+def reasons(
+    feedback: FeedbackSubmitted, text: str, policy: Policy, scores: ModelScores = NO_SCORES
+) -> list[Reason]:
     """Return what speaks against the text that is taught and the comment beside it."""
     weights, found = policy.weights, []
     said = f"{text}\n{feedback.comment}"
@@ -54,13 +90,26 @@ def reasons(feedback: FeedbackSubmitted, text: str, policy: Policy) -> list[Reas
         found.append(Reason(code="invisible_text", nats=weights.invisible_text, detail=detail))
     if detail := mixed_scripts(said):
         found.append(Reason(code="mixed_scripts", nats=weights.mixed_scripts, detail=detail))
-    odds, span = injection.score(plain(said))
-    if odds >= policy.thresholds.injection:
-        nats = min(1.0, 0.5 + odds / 4) * weights.injection
-        found.append(Reason(code="injection", nats=nats, detail=span[:80]))
+    found += _orders(read(feedback), policy, scores.injection)
+    if scores.toxicity is not None and scores.toxicity >= policy.thresholds.toxic:
+        detail = f"classifier {scores.toxicity:.2f}"
+        found.append(Reason(code="toxic", nats=scores.toxicity * weights.toxic, detail=detail))
     if not isinstance(feedback.signal, Correction) and (nats := dictated(feedback)):
         found.append(Reason(code="elicited", nats=nats * weights.elicited))
     return found
+
+
+def _orders(text: str, policy: Policy, chance: float | None) -> list[Reason]:
+    """Ask the n-gram model and, where there is one, the classifier; the stronger of them counts."""
+    weight, limits, found = policy.weights.injection, policy.thresholds, []
+    odds, span = injection.score(text)
+    if odds >= limits.injection:
+        nats = min(1.0, 0.5 + odds / 4) * weight
+        found.append(Reason(code="injection", nats=nats, detail=span[:80]))
+    if chance is not None and chance >= limits.injection_model:
+        detail = f"classifier {chance:.2f}"
+        found.append(Reason(code="injection", nats=chance * weight, detail=detail))
+    return sorted(found, key=lambda reason: -reason.nats)[:1]
 
 
 def plain(text: str) -> str:

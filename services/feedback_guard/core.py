@@ -13,13 +13,12 @@ from imece.events import (
     FeedbackDecided,
     FeedbackScored,
     FeedbackSubmitted,
-    Rating,
     Reason,
-    Thumb,
     training_row,
 )
 from services.feedback_guard import background, budgets, claims, content, minhash, subjects
 from services.feedback_guard.admission import Admission
+from services.feedback_guard.content import ModelScores
 from services.feedback_guard.evidence import Evidence, evidence, prior, taught
 from services.feedback_guard.evidence import contradicts as contradicts
 from services.feedback_guard.policy import Policy
@@ -34,6 +33,7 @@ _STRONG = frozenset(
         "invisible_text",
         "mixed_scripts",
         "refuted_by_reference",
+        "toxic",
     }
 )
 
@@ -44,14 +44,17 @@ def score(
     admitted: Admission,
     policy: Policy,
     changed: datetime | None = None,
+    *,
+    scores: ModelScores = content.NO_SCORES,
 ) -> FeedbackScored:
     """Stage one: admission, content and the user's record, before anything about the claim.
 
-    `changed` says since when the account behaves like somebody else's.
+    `changed` says since when the account behaves like somebody else's; `scores` what the optional
+    classifiers say.
     """
     feedback = event.data
     text = taught(feedback)
-    stance: Literal[-1, 1] = 1 if _supports(feedback) else -1
+    stance: Literal[-1, 1] = 1 if content.supports(feedback) else -1
     subject = subjects.subject(feedback.prompt)
     return FeedbackScored(
         claim=claims.claim_id(feedback.tenant, feedback.prompt),
@@ -63,12 +66,14 @@ def score(
         submitted=event.time,
         trust=_capped(admitted.weight * account.trust(subject), policy),
         subject=subject,
-        reasons=tuple(_own_reasons(event, text, policy, changed)),
+        reasons=tuple(_own_reasons(event, text, policy, changed, scores)),
         signature=_signature(feedback),
         phrases=background.rare_phrases(feedback.prompt, text) if stance > 0 else (),
         weight=admitted.weight,
         hard=admitted.hard,
         changed=changed,
+        injection=scores.injection,
+        toxicity=scores.toxicity,
     )
 
 
@@ -76,21 +81,17 @@ def _signature(feedback: FeedbackSubmitted) -> tuple[int, ...]:
     """Sketch what is new in the text that is taught; praise teaches the answer shown."""
     if isinstance(feedback.signal, Correction):
         return minhash.signature(feedback.signal.text, feedback.prompt, feedback.answer)
-    return minhash.signature(feedback.answer, feedback.prompt) if _supports(feedback) else ()
-
-
-def _supports(feedback: FeedbackSubmitted) -> bool:
-    """Tell whether the feedback is for an answer (a correction is for its own text)."""
-    signal = feedback.signal
-    if isinstance(signal, Thumb):
-        return signal.up
-    return signal.stars >= 4 if isinstance(signal, Rating) else True
+    return minhash.signature(feedback.answer, feedback.prompt) if content.supports(feedback) else ()
 
 
 def _own_reasons(
-    event: Envelope[FeedbackSubmitted], text: str, policy: Policy, changed: datetime | None
+    event: Envelope[FeedbackSubmitted],
+    text: str,
+    policy: Policy,
+    changed: datetime | None,
+    scores: ModelScores,
 ) -> list[Reason]:
-    found = content.reasons(event.data, text, policy)
+    found = content.reasons(event.data, text, policy, scores)
     if changed is not None:
         detail = f"since {changed.isoformat()}"
         found.append(Reason(code="takeover", nats=policy.weights.takeover, detail=detail))

@@ -35,6 +35,7 @@ class Weights(_Part):
     lockstep: float
     sampled: float
     rival: float
+    toxic: float = 4.0
 
 
 class Admission(_Part):
@@ -53,6 +54,8 @@ class Thresholds(_Part):
     accept: float
     reject: float
     injection: float
+    injection_model: float = 0.9
+    toxic: float = 0.8
     young_days: float
     campaign_accounts: int
     reviewers: int

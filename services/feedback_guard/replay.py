@@ -17,6 +17,7 @@ from imece.events import (
 )
 from imece.runtime.database import Database
 from services.feedback_guard import asking, claims, later, store
+from services.feedback_guard.content import ModelScores
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.revocation import takeover
 
@@ -44,9 +45,14 @@ class Guard:
         """Whom to ask for second opinions, when `asks`; whoever reads them clears the list."""
         self._database = Database(url, store.METADATA, "feedback-guard")
 
-    def submit(self, events: Sequence[Envelope[FeedbackSubmitted]]) -> list[FeedbackDecided]:
-        """Run both stages on a batch and return one decision for each event, in order."""
-        scored = self._database.transact(store.score_all, events, self.policy, self._keys)
+    def submit(
+        self, events: Sequence[Envelope[FeedbackSubmitted]], scores: Sequence[ModelScores] = ()
+    ) -> list[FeedbackDecided]:
+        """Run both stages on a batch and return one decision for each event, in order.
+
+        `scores` is what the optional classifiers said of each event, if there were any.
+        """
+        scored = self._database.transact(store.score_all, events, self.policy, self._keys, scores)
         decided = self._database.transact(store.decide_all, scored, self.policy)
         for item in scored:
             if item.changed is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +35,7 @@ from imece.runtime.database import Database
 from imece.runtime.datasets import read
 from imece.runtime.delivery import Rejected, Subscription, batch, each
 from services.feedback_guard import asking, audit, budgets, claims, core, later, revocation, store
+from services.feedback_guard.content import ModelScores
 from services.feedback_guard.evidence import taught
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.revocation import takeover
@@ -52,6 +53,10 @@ _POISON_UPPER = Gauge("imece_feedback_poison_rate_upper", "The most that it may 
 _REASONS = Counter("imece_feedback_reason", "Reasons of decisions", ["verdict", "reason"])
 
 
+Scores = Callable[[Sequence[Envelope[FeedbackSubmitted]]], Sequence[ModelScores]]
+"""Asks the optional classifiers about a batch."""
+
+
 class Routes:
     """Handlers: load, decide, save, publish."""
 
@@ -62,12 +67,15 @@ class Routes:
         publish: Publish,
         policy: Policy,
         keys: Mapping[str, bytes] | None = None,
+        *,
+        scores: Scores | None = None,
     ) -> None:
         self._database = database
         self._artifacts = artifacts
         self._publish = publish
         self._policy = policy
         self._keys = keys or {}
+        self._scores = scores
 
     def subscriptions(self) -> tuple[Subscription, ...]:
         """Return what the guard consumes."""
@@ -81,7 +89,8 @@ class Routes:
         )
 
     async def on_submitted(self, events: Sequence[Envelope[FeedbackSubmitted]]) -> None:
-        scored = await self._database.run(store.score_all, events, self._policy, self._keys)
+        scores = await asyncio.to_thread(self._scores, events) if self._scores else ()
+        scored = await self._database.run(store.score_all, events, self._policy, self._keys, scores)
         await self._publish(
             *(caused(s, SOURCE, event) for s, event in zip(scored, events, strict=True)),
             *(

@@ -17,3 +17,7 @@ class GuardSettings(BaseSettings):
     """The policy file; its version is named in every decision."""
     token_keys: SecretStr = SecretStr("")
     """``id:secret,id:secret``: the keys of feedback tokens; any of them verifies."""
+    injection_model: str = ""
+    """Folder, or artifact ``URI#sha256=HEX``, of a classifier of orders; empty is off."""
+    toxicity_model: str = ""
+    """The same for harmful texts; both are safetensors and need torch and transformers."""

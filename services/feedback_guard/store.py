@@ -26,6 +26,7 @@ from services.feedback_guard import (
 )
 from services.feedback_guard.admission import Admission
 from services.feedback_guard.budgets import Bucket
+from services.feedback_guard.content import NO_SCORES, ModelScores
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.rows import Decision
 from services.feedback_guard.state import Account, Claim, account_id
@@ -44,9 +45,11 @@ def score_all(
     events: Sequence[Envelope[FeedbackSubmitted]],
     policy: Policy,
     keys: Mapping[str, bytes] | None = None,
+    scores: Sequence[ModelScores] = (),
 ) -> list[FeedbackScored]:
     """Stage one for a batch: the first vote of a (user, response) stands, later ones are marked.
 
+    `scores` are the optional classifiers', one for each event, or none at all.
     A vote that was seen before fills no bucket again, so a redelivered event fares as at first.
     """
     keys = keys or {}
@@ -58,7 +61,7 @@ def score_all(
     known = {row.key: (row.feedback, row.hard, row.changed) for row in votes}
     fresh: dict[str, dict[str, Any]] = {}
     scored = []
-    for event in events:
+    for event, said in zip(events, scores or [NO_SCORES] * len(events), strict=True):
         admitted, changed = admission.admit(event, keys, policy), None
         vote, feedback = _vote_key(event), feedback_key(event.source, event.id)
         user = user_of(event.data)
@@ -77,7 +80,7 @@ def score_all(
             admitted = Admission(hard, admitted.weight)
             changed = changed if holder == feedback else None
         since = None if changed is None else datetime.fromtimestamp(changed, UTC)
-        scored.append(core.score(event, account, admitted, policy, since))
+        scored.append(core.score(event, account, admitted, policy, since, scores=said))
     insert_new(connection, table, list(fresh.values()))
     rows.save_ledger(connection, rows.differing(ledger, ledger_before))
     rows.save_accounts(connection, rows.differing(accounts, accounts_before))

@@ -18,11 +18,13 @@ from imece.events import (
     EVENTS,
     Envelope,
     FeedbackDecided,
+    FeedbackScored,
     FeedbackSubmitted,
     OpinionGiven,
     ReviewAnswered,
     RevocationRequested,
 )
+from services.feedback_guard.content import NO_SCORES, ModelScores
 from services.feedback_guard.policy import Policy, load
 from services.feedback_guard.replay import Guard
 from services.feedback_guard.settings import GuardSettings
@@ -33,19 +35,27 @@ _KINDS = {kind.topic.name: kind for kind in EVENTS}
 def run(
     policy: Policy, events: Iterable[Envelope[Any]], keys: Mapping[str, bytes]
 ) -> dict[str, FeedbackDecided]:
-    """Return the last decision about each feedback, by its id."""
-    guard, last = Guard(policy, keys=keys), {}
+    """Return the last decision about each feedback, by its id.
+
+    What optional classifiers said is taken from the scored events: no model is asked again.
+    """
+    guard, last, events = Guard(policy, keys=keys), {}, list(events)
+    scored = [event.data for event in events if isinstance(event.data, FeedbackScored)]
+    said = {
+        (s.feedback_source, s.feedback_id): ModelScores(s.injection, s.toxicity) for s in scored
+    }
     for event in events:
-        for decided in [*_apply(guard, event), *guard.changed]:
+        scores = said.get((event.source, event.id), NO_SCORES)
+        for decided in [*_apply(guard, event, scores), *guard.changed]:
             last[decided.feedback] = decided
         guard.changed.clear()
     return last
 
 
-def _apply(guard: Guard, event: Envelope[Any]) -> Sequence[FeedbackDecided]:
+def _apply(guard: Guard, event: Envelope[Any], scores: ModelScores) -> Sequence[FeedbackDecided]:
     data = event.data
     if isinstance(data, FeedbackSubmitted):
-        return guard.submit([event])
+        return guard.submit([event], [scores])
     if isinstance(data, ReviewAnswered):
         return guard.answer(data)
     if isinstance(data, OpinionGiven):

@@ -22,6 +22,7 @@ from imece.events import (
     Envelope,
     Event,
     FeedbackDecided,
+    FeedbackScored,
     FeedbackSubmitted,
     OpinionGiven,
     ReviewAnswered,
@@ -173,7 +174,9 @@ def replay(
 
 
 async def _everything(at: Where) -> list[Envelope[Any]]:
-    found = [event for kind in REPLAYED for event in await events_of(at, kind)]
+    found: list[Envelope[Any]] = [event for kind in REPLAYED for event in await events_of(at, kind)]
+    scored = await events_of(at, FeedbackScored)
+    found += [e for e in scored if (e.data.injection, e.data.toxicity) != (None, None)]
     return sorted(found, key=lambda event: event.time)
 
 

@@ -99,6 +99,10 @@ class FeedbackScored(Event):
     """How much a vote counts; less than 1 without proof that the user saw the answer."""
     changed: AwareDatetime | None = None
     """Since when the account behaves like somebody else's, if it does."""
+    injection: Annotated[float, Field(ge=0, le=1)] | None = None
+    """What the optional classifier of orders said of text and comment."""
+    toxicity: Annotated[float, Field(ge=0, le=1)] | None = None
+    """What the optional classifier of harmful texts said of the text that would be taught."""
     hard: Name | None = None
     """Reason code of a rejection that no evidence can heal."""
 
