@@ -40,5 +40,5 @@ def build(settings: Settings, publish: Publish, own: EvaluatorSettings | None = 
         judge_seconds=own.judge_seconds,
         tick_seconds=own.tick_seconds,
     )
-    routes = Routes(database, jobs, own.timeout_seconds)
+    routes = Routes(database, jobs, publish, own.timeout_seconds)
     return Service("evaluator", routes.subscriptions(), (jobs.run, decider.run), (database,))

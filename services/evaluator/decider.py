@@ -32,7 +32,8 @@ from imece.runtime.database import Database
 from imece.runtime.families import UNKNOWN
 from imece.runtime.jobs import Job
 from imece.runtime.jobs.model import TERMINAL
-from services.evaluator import approval, blind, evidence, proposals, store
+from services.evaluator import approval, blind, breaker, clears, evidence, proposals, store
+from services.evaluator.breaker import Breach
 from services.evaluator.core import Item
 from services.evaluator.evidence import Evidence, Part
 from services.evaluator.policy import Policy
@@ -110,7 +111,7 @@ class Decider:
         if len(told) < evaluation.judge_asked and not late:
             return
         try:
-            await self._decide(evaluation, await self._evidence(evaluation, job, told), now)
+            await self._decide(evaluation, await self._evidence(evaluation, job, told, now), now)
         except RejectedError as error:
             await self._withhold(evaluation, _lost(error), now)
 
@@ -128,7 +129,7 @@ class Decider:
         await self._database.run(store.decide, evaluation.id, decision, now)
 
     async def _evidence(
-        self, evaluation: Evaluation, job: Job, told: list[JudgementCompleted]
+        self, evaluation: Evaluation, job: Job, told: list[JudgementCompleted], now: float
     ) -> Evidence:
         result: dict[str, Any] = job.result or {}
         baseline = evaluation.baseline
@@ -151,7 +152,16 @@ class Decider:
             requested_by=evaluation.asked.plan.requested_by,
             probes=_part(result, "probes") if "probes" in result else None,
             unprobed=result.get("unprobed", ""),
+            breaches=await self._breaches(evaluation, now),
+            at=now,
         )
+
+    async def _breaches(self, evaluation: Evaluation, now: float) -> tuple[Breach, ...]:
+        policy = self._policy.breaker
+        if policy is None:
+            return ()
+        since = breaker.since(now, policy)
+        return await self._database.run(clears.breaches, evaluation.asked.model, since)
 
     async def _propose(self, evaluation: Evaluation) -> None:
         proposal = await self._database.run(proposals.get, evaluation.id)
@@ -177,11 +187,13 @@ class Decider:
         late = now >= event.expires_at.timestamp()
         if not late and not approval.settled(waiting.words, event.people, event.requested_by):
             return
-        # The champion may be another one by now; then the promotion is withheld.
+        # Another champion, or a breach, may have come meanwhile; then the promotion is withheld.
         current = {
             "champion": await self._database.run(store.champion),
             "previous": await self._database.run(store.champion, store.PREVIOUS),
             "words": waiting.words,
+            "breaches": await self._breaches(evaluation, now),
+            "at": now,
         }
         try:
             await self._settle(evaluation, waiting.evidence.model_copy(update=current), now)

@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imece.errors import RejectedError
 from imece.events import Check, JudgementCompleted, ModelRef, PromotionDecided
 from imece.runtime.artifacts import Artifacts, canonical_json, digest
-from services.evaluator import approval, core, gate, probes
+from services.evaluator import approval, breaker, core, gate, probes
 from services.evaluator.approval import Word
+from services.evaluator.breaker import Breach
 from services.evaluator.core import Item, same_model
 from services.evaluator.policy import Policy, Verdict
 
@@ -47,6 +48,9 @@ class Evidence(BaseModel):
     """The second gate's questions and answers; none where no feedback was learned."""
     unprobed: str = ""
     """Why the second gate could not ask or got no answers, where feedback may have been learned."""
+    breaches: tuple[Breach, ...] = ()
+    """Of the model's decisions before this one, as known at `at` (UTC epoch seconds)."""
+    at: float = 0
 
     @property
     def serving(self) -> bool:
@@ -88,6 +92,7 @@ def judge(artifacts: Artifacts, evidence: Evidence) -> tuple[Verdict, tuple[Chec
         checks = (*checks, *doubts)
         verdict = "inconclusive" if verdict == "promote" else verdict
     verdict, checks = _second(artifacts, evidence, verdict, checks)
+    verdict, checks = _breaker(evidence, verdict, checks)
     return gate.against_champion(verdict, checks, evidence.baseline, evidence.champion)
 
 
@@ -124,6 +129,21 @@ def _second(
     return verdict, (*checks, *more)
 
 
+def _breaker(
+    evidence: Evidence, verdict: Verdict, checks: tuple[Check, ...]
+) -> tuple[Verdict, tuple[Check, ...]]:
+    """Withhold a promotion after too many breaches; what serves already is not promoted."""
+    policy = evidence.policy.breaker
+    if policy is None or evidence.serving:
+        return verdict, checks
+    said = breaker.check(evidence.model, evidence.breaches, evidence.at, policy)
+    if said is None:
+        return verdict, checks
+    if said.outcome != "passed" and verdict == "promote":
+        verdict = "inconclusive"
+    return verdict, (*checks, said)
+
+
 def decision(
     evidence: Evidence, verdict: Verdict, checks: tuple[Check, ...], kept: Part
 ) -> PromotionDecided:
@@ -149,7 +169,8 @@ def decision(
             "policy": evidence.policy.digest(),
             "evidence": kept.digest,
         }
-        | _approvals(evidence),
+        | _approvals(evidence)
+        | _breaches(evidence),
         evidence=kept.uri,
     )
 
@@ -159,6 +180,13 @@ def _approvals(evidence: Evidence) -> dict[str, str]:
         return {}
     said = [word.model_dump(mode="json") for word in evidence.words]
     return {"approvals": digest(canonical_json(said))}
+
+
+def _breaches(evidence: Evidence) -> dict[str, str]:
+    if not evidence.breaches or evidence.policy.breaker is None:
+        return {}
+    known = [breach.model_dump(mode="json") for breach in evidence.breaches]
+    return {"breaches": digest(canonical_json(known))}
 
 
 def _bytes(evidence: Evidence) -> bytes:

@@ -97,6 +97,13 @@ class ApprovalPolicy(_Strict):
     """`flips`: only where a probe that the baseline got right is wrong now."""
 
 
+class BreakerPolicy(_Strict):
+    """Breaches of one model (by its name) after which nothing of that name is promoted."""
+
+    breaches: Annotated[int, Field(ge=1)]
+    days: Annotated[float, Field(gt=0)]
+
+
 class Policy(_Strict):
     """What a promotion takes."""
 
@@ -112,6 +119,7 @@ class Policy(_Strict):
     approval: ApprovalPolicy | None = None
     second: SecondPolicy | None = None
     """What is asked because of the feedback that was learned; none asks nothing."""
+    breaker: BreakerPolicy | None = None
 
     def digest(self) -> str:
         """Return the hash of what it asks for: parts that it lacks, and later ones, change none."""

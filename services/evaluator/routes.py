@@ -10,6 +10,8 @@ import structlog
 from imece.errors import RejectedError
 from imece.events import (
     AdapterTrained,
+    AuditRecorded,
+    BreakerCleared,
     Envelope,
     EvaluationCompleted,
     EvaluationPlan,
@@ -20,21 +22,27 @@ from imece.events import (
     JudgementCompleted,
     ModelRef,
     PromotionApproved,
+    caused,
 )
+from imece.runtime.app import Publish
 from imece.runtime.database import Database
 from imece.runtime.delivery import Subscription, batch, each
 from imece.runtime.jobs import Job, JobRequest, Jobs
-from services.evaluator import core, proposals, store
+from services.evaluator import clears, core, proposals, store
 
 log = structlog.get_logger()
+SOURCE = "imece/evaluator"
 SCHEMES = ("endpoint:", "hf:", "wheel:", "file:///", "/", "s3://")
 
 
 class Routes:
     """Handlers: load, decide, save, publish."""
 
-    def __init__(self, database: Database, jobs: Jobs, timeout_seconds: int) -> None:
-        self._database, self._jobs, self._timeout = database, jobs, timeout_seconds
+    def __init__(
+        self, database: Database, jobs: Jobs, publish: Publish, timeout_seconds: int
+    ) -> None:
+        self._database, self._jobs, self._publish = database, jobs, publish
+        self._timeout = timeout_seconds
 
     def subscriptions(self) -> tuple[Subscription, ...]:
         """Return what the evaluator consumes."""
@@ -43,6 +51,7 @@ class Routes:
             each(AdapterTrained, self.on_asked),
             batch(JudgementCompleted, self.on_judgements),
             each(PromotionApproved, self.on_approval),
+            each(BreakerCleared, self.on_cleared),
             each(JobCancelRequested, self._jobs.on_cancel),
         )
 
@@ -69,6 +78,26 @@ class Routes:
         log.info("gate.word", evaluation=event.data.evaluation, by=event.data.by, answer=answer)
         if (error := refused(event.data, answer)) is not None:
             raise error
+
+    async def on_cleared(self, event: Envelope[BreakerCleared]) -> None:
+        said = event.data
+        known = await self._database.run(clears.clear, said)
+        if not known:
+            raise RejectedError(
+                "nothing_to_clear",
+                f"none of the decisions that {said.by} names is about {said.model};"
+                " see `imece gate explain`",
+                "/evaluations",
+            )
+        audit = AuditRecorded(
+            service="evaluator",
+            action="breaker.cleared",
+            subject=said.model,
+            actor=said.by,
+            detail=f"{', '.join(known)}. {said.note}"[:2000],
+        )
+        await self._publish(caused(audit, SOURCE, event))
+        log.info("gate.cleared", model=said.model, by=said.by, decisions=len(known))
 
 
 def refused(said: PromotionApproved, answer: proposals.Answer) -> RejectedError | None:

@@ -1,4 +1,4 @@
-"""`imece gate`: approve what waits for people; recompute a decision from its inputs."""
+"""`imece gate`: approve what waits, clear a breaker, recompute a decision from its inputs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from imece.cli.common import AsJson, Where, events_of, show, where
 from imece.cli.errors import handle_errors
 from imece.client import Client
 from imece.errors import ConfigError, RejectedError
-from imece.events import PromotionApproved, PromotionDecided, PromotionProposed
+from imece.events import BreakerCleared, PromotionApproved, PromotionDecided, PromotionProposed
 from imece.runtime.text import fold
 
 app = typer.Typer(no_args_is_help=True, help="Look at promotions.")
 _SECONDS = 600
+_CLEARED = 1000
 Evaluation = Annotated[str, typer.Argument(help="The evaluation's id.")]
 By = Annotated[str, typer.Option("--by", help="Who says it: one name a person, always the same.")]
 Note = Annotated[str, typer.Option(help="Why; kept with the decision.")]
@@ -67,6 +68,40 @@ def deny(evaluation: Evaluation, by: By, note: Note = "") -> None:
     """Refuse the promotion that EVALUATION proposes; one denial rejects it."""
     asyncio.run(_say(where(), evaluation, by, note, approved=False))
     typer.echo(f"{by} denies {evaluation}")
+
+
+@app.command()
+@handle_errors()
+def clear(
+    model: Annotated[str, typer.Argument(help="The model whose promotions are stopped.")],
+    by: By,
+    note: Note = "",
+) -> None:
+    """Let MODEL be promoted again after breaches; look at them with `imece gate explain` first."""
+    cleared = asyncio.run(_clear(where(), model, by, note))
+    typer.echo(f"{by} clears {len(cleared)} decisions about {model}: {', '.join(cleared)}")
+    typer.echo("evaluate it again to propose a promotion")
+
+
+async def _clear(at: Where, model: str, by: str, note: str) -> list[str]:
+    told = await events_of(at, BreakerCleared)
+    before = {id for event in told if event.data.model == model for id in event.data.evaluations}
+    found = dict.fromkeys(
+        event.data.evaluation
+        for event in await events_of(at, PromotionDecided)
+        if event.data.model == model
+        and (event.data.verdict == "reject" or event.data.rolled_back)
+        and event.data.evaluation not in before
+    )
+    ids = list(found)[-_CLEARED:]
+    if not ids:
+        raise RejectedError(
+            "nothing_to_clear", f"no decision about {model} rejects it, or all are cleared"
+        )
+    said = BreakerCleared(model=model, evaluations=tuple(ids), by=by, note=note)
+    async with Client(at.kafka, "imece/cli", at.security) as client:
+        await client.publish(said)
+    return ids
 
 
 async def _pending(at: Where) -> list[dict[str, Any]]:

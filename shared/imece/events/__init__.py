@@ -49,7 +49,7 @@ from imece.events.models import (
     State,
     TrainingRequested,
 )
-from imece.events.promotions import PromotionApproved, PromotionProposed
+from imece.events.promotions import BreakerCleared, PromotionApproved, PromotionProposed
 from imece.events.recipes import (
     AdaptationRecipe,
     Dpo,
@@ -101,6 +101,7 @@ EVENTS: tuple[type[Event], ...] = (
     OpinionGiven,
     PromotionProposed,
     PromotionApproved,
+    BreakerCleared,
     PromotionDecided,
     FeedbackSubmitted,
     FeedbackScored,
@@ -129,6 +130,7 @@ __all__ = [
     "AdapterTainted",
     "AdapterTrained",
     "AuditRecorded",
+    "BreakerCleared",
     "Check",
     "Choices",
     "Correction",

@@ -1,4 +1,4 @@
-"""A promotion that waits for people, and what they say to it."""
+"""A promotion that waits for people, what they say to it, and to a breaker that stopped some."""
 
 from __future__ import annotations
 
@@ -50,4 +50,21 @@ class PromotionApproved(Event):
     evaluation: Name
     by: Name
     approved: bool = True
+    note: ShortText = ""
+
+
+class BreakerCleared(Event):
+    """Somebody looked at decisions that broke the gate: they count against `model` no more."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.breaker.cleared.v1",
+        "model",
+        ("operator",),
+        ("evaluator",),
+        1,
+        3650,
+    )
+    model: Name
+    evaluations: Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)]
+    by: Name
     note: ShortText = ""

@@ -58,7 +58,7 @@ class World:
             results=results,
             failures=failures,
         )
-        self.routes = Routes(self.database, self.jobs, 60)
+        self.routes = Routes(self.database, self.jobs, self.publish, 60)
         self.decider = self.fresh_decider()
 
     def fresh_decider(self) -> Decider:
