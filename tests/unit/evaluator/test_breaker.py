@@ -47,7 +47,9 @@ class Line:
         (found,) = [d for d in self.world.sent(PromotionDecided) if d.evaluation == id]
         return found
 
-    async def clear(self, *decisions: PromotionDecided, model: str = "new") -> Envelope[BreakerCleared]:
+    async def clear(
+        self, *decisions: PromotionDecided, model: str = "new"
+    ) -> Envelope[BreakerCleared]:
         ids = tuple(each.evaluation for each in decisions)
         event = new(BreakerCleared(model=model, evaluations=ids, by="ayşe"), "test")
         await self.world.routes.on_cleared(event)
