@@ -6,7 +6,7 @@ from imece.runtime.app import Publish, Service
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.jobs import Jobs
-from imece.runtime.jobs.devices import Devices
+from imece.runtime.jobs.places import places
 from imece.runtime.runs import child_environment
 from imece.runtime.settings import Settings
 from services.adapter import store
@@ -32,7 +32,7 @@ def build(settings: Settings, publish: Publish, own: AdapterSettings | None = No
         max_attempts=own.max_attempts,
         start_seconds=own.start_seconds,
         silence_seconds=own.silence_seconds,
-        devices=Devices(settings.home / "devices", own.gpu_memory_mib),
+        **places(own.launcher, "adapter", settings.home / "devices", own.gpu_memory_mib),
         env=child_environment(settings, own),
     )
     sweeps = Sweeps(database, jobs, publish)

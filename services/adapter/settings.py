@@ -19,6 +19,8 @@ class AdapterSettings(BaseSettings):
     """Number type of the base model; `auto` takes bfloat16 where the hardware multiplies it."""
     contamination: Literal["off", "warn", "refuse"] = "warn"
     """What to do where training rows hold cases of the suites that the model is tested on."""
+    launcher: Literal["process", "kubernetes"] = "process"
+    """Where attempts run: as processes of this machine, or as Jobs of a cluster (IMECE_PODS_*)."""
     lease_seconds: Annotated[float, Field(gt=0)] = 30
     """A job whose runner is silent for so long is taken over."""
     max_attempts: Annotated[int, Field(ge=1)] = 5

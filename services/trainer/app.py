@@ -7,7 +7,7 @@ from sqlalchemy import MetaData
 from imece.runtime.app import Publish, Service
 from imece.runtime.database import Database
 from imece.runtime.jobs import Jobs
-from imece.runtime.jobs.devices import Devices
+from imece.runtime.jobs.places import places
 from imece.runtime.jobs.store import define
 from imece.runtime.runs import child_environment
 from imece.runtime.settings import Settings
@@ -33,7 +33,7 @@ def build(settings: Settings, publish: Publish, own: TrainerSettings | None = No
         max_attempts=own.max_attempts,
         start_seconds=own.start_seconds,
         silence_seconds=own.silence_seconds,
-        devices=Devices(settings.home / "devices", own.gpu_memory_mib),
+        **places(own.launcher, "trainer", settings.home / "devices", own.gpu_memory_mib),
         env=child_environment(settings, own),
     )
     return Service("trainer", subscriptions(jobs), (jobs.run,), (database,))

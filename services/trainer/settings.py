@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,6 +15,8 @@ class TrainerSettings(BaseSettings):
 
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 20
     """A killed job loses at most so much work."""
+    launcher: Literal["process", "kubernetes"] = "process"
+    """Where attempts run: as processes of this machine, or as Jobs of a cluster (IMECE_PODS_*)."""
     lease_seconds: Annotated[float, Field(gt=0)] = 30
     """A job whose runner is silent for so long is taken over."""
     max_attempts: Annotated[int, Field(ge=1)] = 5

@@ -13,13 +13,14 @@ import pytest
 import yaml
 
 from imece.events import SERVICES
-from imece.runtime.settings import Settings
+from imece.runtime.settings import PodSettings, Settings
 from services.review.settings import ReviewSettings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text("utf-8")
 K8S = ROOT / "deploy/k8s/base"
+PODS = ROOT / "deploy/k8s/pods"
 EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))[
     "project"
 ]["optional-dependencies"]
@@ -185,6 +186,34 @@ def test_the_selectors_of_a_manifest_find_its_pods(name: str) -> None:
     for selector in (spec["selector"]["matchLabels"], kinds["Service"]["spec"]["selector"]):
         assert selector.items() <= labels.items()
     assert kinds["Deployment"]["metadata"]["name"] == kinds["Service"]["metadata"]["name"] == name
+
+
+def test_runners_of_pods_may_do_what_kubectl_is_asked_for_and_no_more() -> None:
+    found = {each["kind"]: each for each in yaml.safe_load_all((PODS / "rights.yaml").read_text())}
+    rules = {r["resources"][0]: set(r["verbs"]) for r in found["Role"]["rules"]}
+    made = {"create", "delete", "get", "list", "patch"}  # apply reads, creates or patches
+    assert rules == {"jobs": made, "services": made, "pods": {"delete", "get", "list"}}
+    account = found["ServiceAccount"]["metadata"]["name"]
+    assert [each["name"] for each in found["RoleBinding"]["subjects"]] == [account]
+    assert found["RoleBinding"]["roleRef"]["name"] == found["Role"]["metadata"]["name"]
+
+
+@pytest.mark.parametrize("name", ["adapter", "trainer"])
+def test_the_patch_of_a_runner_changes_what_it_says(name: str) -> None:
+    pod = documents(name)["Deployment"]["spec"]["template"]["spec"]
+    steps = {each["path"]: each for each in yaml.safe_load((PODS / "runner.yaml").read_text())}
+    claims = yaml.safe_load_all((PODS / "volumes.yaml").read_text("utf-8"))
+    known = {each["metadata"]["name"] for each in claims}
+    assert known == {PodSettings().state_claim, PodSettings().cache_claim}
+    for at in (1, 2):
+        new = steps[f"/spec/template/spec/volumes/{at}"]["value"]
+        assert new["name"] == pod["volumes"][at]["name"]
+        assert new["persistentVolumeClaim"]["claimName"] in known
+    assert pod["automountServiceAccountToken"] is False
+    token = steps["/spec/template/spec/automountServiceAccountToken"]
+    assert (token["op"], token["value"]) == ("replace", True)
+    text = (PODS / "runner.yaml").read_text("utf-8")
+    assert f"IMECE_{name.upper()}_LAUNCHER, value: kubernetes" in text
 
 
 def test_each_setting_that_is_given_is_one_that_is_read() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -48,3 +48,33 @@ class Settings(BaseSettings):
     def artifacts_url(self) -> str:
         """Return the URL of the artifact store."""
         return self.artifacts or str(self.home / "artifacts")
+
+
+class PodSettings(BaseSettings):
+    """How attempts run as Kubernetes Jobs: ``IMECE_PODS_*``, for ``launcher=kubernetes``."""
+
+    model_config = SettingsConfigDict(env_prefix="IMECE_PODS_", frozen=True, extra="ignore")
+
+    namespace: str = ""
+    """Without it, that of the service's own pod."""
+    image: str = ""
+    """Without it ``imece/<service>:local``; it has to be the image of the service."""
+    secret: str = "imece-settings"
+    """Secret with the addresses of Kafka, database and artifacts."""
+    state_claim: str = "imece-state"
+    """Claim of the volume that runners and pods share as ``IMECE_HOME`` (/state)."""
+    cache_claim: str = "imece-cache"
+    """Claim of the volume with the models (/cache)."""
+    per_node: Annotated[int, Field(ge=1, le=64)] = 8
+    """A pod gets at most so many of a job's devices; more are spread over several pods."""
+    gpu: str = "nvidia.com/gpu"
+    """Resource that each process asks for; empty: none, it computes on the CPU."""
+    cpu: str = "2"
+    memory: str = "16Gi"
+    """Requests of one pod; memory is its limit too."""
+    poll_seconds: Annotated[float, Field(ge=0)] = 2
+    """How often the cluster is asked how an attempt is."""
+    at_once: Annotated[int, Field(ge=1, le=1000)] = 8
+    """How many jobs one runner has in the cluster; what finds no room there waits there."""
+    keep_seconds: Annotated[int, Field(ge=0)] = 3600
+    """Finished Jobs whose runner died stay visible for so long."""
