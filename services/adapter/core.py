@@ -151,4 +151,5 @@ def trained(job: str, stored: Mapping[str, Any], result: Mapping[str, Any]) -> A
         metrics=result["metrics"],
         losses=result["losses"],
         evaluation=request.evaluation,
+        without=request.without,
     )

@@ -11,7 +11,7 @@ from typing import Any
 from imece.errors import JobError
 from imece.events import AdaptationRequested
 from imece.local import facts, models
-from imece.runtime import card, datasets, energy, runs
+from imece.runtime import card, datasets, energy, runs, shards
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs import child
 from imece.runtime.settings import Settings
@@ -62,11 +62,22 @@ def _is_whole(request: AdaptationRequested) -> bool:
 
 def _rows(artifacts: Artifacts, request: AdaptationRequested) -> tuple[list[AnyRow], int]:
     """Return what the training rows teach, and how many teach nothing by themselves."""
-    records = [
-        row.record
+    found = [
+        row
         for ref in request.datasets
         for row in datasets.read(artifacts, ref, core.KINDS, "train")
     ]
+    records = [
+        row.record
+        for row in found
+        if not shards.is_left_out(row.origin.get("user"), request.without)
+    ]
+    if request.without is not None and len(records) == len(found):
+        raise JobError(
+            "nothing_left_out",
+            f"no row's author is in shard {request.without.shard} of {request.without.of}; it"
+            " would be the same training",
+        )
     objective = request.recipe.objective
     rows = core.lessons(records, objective)
     if not rows:
@@ -134,6 +145,7 @@ def _describe(
         "datasets": [ref.model_dump(mode="json") for ref in request.datasets],
         "recipe": request.recipe.model_dump(mode="json"),
         "dtype": own.dtype,
+        **({"without": request.without.model_dump(mode="json")} if request.without else {}),
         **runs.provenance(LIBRARIES),
     }
     text = json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 
 from imece.events.base import Count, Digest, Event, Name, Part, ShortText, Text, Topic
 from imece.events.recipes import AdaptationRecipe, LoraRecipe, PretrainingRecipe
@@ -54,6 +54,20 @@ class TrainingRequested(Event):
     """On how many GPUs at once, or processes where there are none; the steps stay the same."""
 
 
+class LeftOut(Part):
+    """A shard of the authors of feedback, by a hash that `salt` keys; all rows of theirs go."""
+
+    shard: Annotated[int, Field(ge=0, le=15)]
+    of: Annotated[int, Field(ge=2, le=16)]
+    salt: Name
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> LeftOut:
+        if self.shard >= self.of:
+            raise ValueError(f"there are {self.of} shards, counted from 0")
+        return self
+
+
 class AdaptationRequested(Event):
     """Fine-tune `base` on the training rows of data sets; the result is named `model`.
 
@@ -70,6 +84,8 @@ class AdaptationRequested(Event):
     recipe: AdaptationRecipe = LoraRecipe()
     export: Literal["adapter", "merged"] = "adapter"
     evaluation: EvaluationPlan | None = None
+    without: LeftOut | None = None
+    """Train without these authors' feedback, to see what it was that they taught."""
     sweep: Sweep | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     timeout_seconds: Annotated[int, Field(ge=1, le=30 * 86400)] = 86400
@@ -186,6 +202,8 @@ class AdapterTrained(Event):
     losses: tuple[tuple[int, float], ...] = ()
     """(step, loss) pairs, thinned to at most 200."""
     evaluation: EvaluationPlan | None = None
+    without: LeftOut | None = None
+    """The authors whose rows of the data sets it did not see."""
     study: Study | None = None
     """Of what it is the best, after a sweep."""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imece.errors import JobError, RejectedError
 from imece.events import (
@@ -15,13 +17,16 @@ from imece.events import (
     DatasetRef,
     Document,
     Instruction,
+    LeftOut,
+    LoraRecipe,
     PreferencePair,
     Rated,
 )
 from imece.events.recipes import PretrainingRecipe
 from imece.local import facts, models
+from imece.runtime import shards
 from imece.runtime.artifacts import Artifacts
-from services.adapter import job
+from services.adapter import core, job
 from services.trainer import recipe as pretraining
 from tests.training import WORDS, child_job, documents, publish
 
@@ -249,3 +254,43 @@ def test_a_forbidden_licence_fails_by_name(
     (other / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
     monkeypatch.setenv("IMECE_FORBIDDEN_LICENSES", "cc-by-nc-*")
     assert_refused("license_forbidden", tmp_path, other, publish(artifacts, ROWS))
+
+
+def test_an_adapter_is_trained_without_a_shard_of_authors_and_says_so(
+    tmp_path: Path, base: Path, artifacts: Artifacts
+) -> None:
+    authors = {number: f"user-{number}" for number in range(40)}
+    ref = publish(artifacts, ROWS[:60], authors=authors)
+    without = LeftOut(shard=1, of=3, salt="e-1")
+    gone = sum(shards.of_author(each, "e-1", 3) == 1 for each in authors.values())
+    request = AdaptationRequested(
+        model="m", base=f"file://{base}", datasets=(ref,), recipe=LoraRecipe(), without=without
+    ).model_dump(mode="json")
+    result = job.work(child_job(tmp_path / "jobs" / "1", request))
+    assert 0 < gone < 40
+    assert result["metrics"]["rows"] == 60 - gone
+    assert core.trained("job-1", request, result).without == without
+    (about,) = (tmp_path / "artifacts").rglob("imece.json")
+    assert json.loads(about.read_text("utf-8"))["without"]["shard"] == 1
+
+
+def test_leaving_nobody_out_is_refused_instead_of_training_the_same_again(
+    tmp_path: Path, artifacts: Artifacts
+) -> None:
+    ref = publish(artifacts, ROWS[:10])
+    request = AdaptationRequested(
+        model="m", base="/nowhere", datasets=(ref,), without=LeftOut(shard=0, of=2, salt="e")
+    )
+    with pytest.raises(JobError, match="same training") as raised:
+        job._rows(artifacts, request)
+    assert raised.value.reason == "nothing_left_out"
+
+
+@given(st.text(min_size=1), st.text("abc", min_size=1), st.integers(2, 16))
+def test_each_author_is_in_one_shard_and_upstreams_own_rows_in_none(
+    author: str, salt: str, count: int
+) -> None:
+    parts = [LeftOut(shard=n, of=count, salt=salt) for n in range(count)]
+    assert sum(shards.is_left_out(author, each) for each in parts) == 1
+    assert not any(shards.is_left_out(None, each) for each in parts)
+    assert not shards.is_left_out(author, None)
