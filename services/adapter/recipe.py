@@ -246,7 +246,7 @@ def _weights(run: _Run, batch: Sequence[int]) -> list[int]:
 
 
 def _schedule(step: int, steps: int, warmup: float) -> float:
-    rise = max(1, round(warmup * steps))
+    rise = round(warmup * steps)
     return (step + 1) / rise if step < rise else (steps - step) / max(1, steps - rise)
 
 

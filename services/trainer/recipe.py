@@ -216,7 +216,7 @@ def _loss(model: Any, rows: torch.Tensor) -> torch.Tensor:
 
 def _schedule(step: int, steps: int, warmup: float) -> float:
     """Rise linearly, then fall along a cosine to a tenth."""
-    rise = max(1, round(warmup * steps))
+    rise = round(warmup * steps)
     if step < rise:
         return (step + 1) / rise
     done = (step - rise) / max(1, steps - rise)
