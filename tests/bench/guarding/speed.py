@@ -59,7 +59,12 @@ class Revoked:
 
 
 def revocation(stream: Sequence[Sent], policy: Policy, events: int) -> Revoked:
-    """Fill a guard with so many events and revoke its most accepted user."""
+    """Fill a guard with so many events and revoke its most accepted user.
+
+    Nobody is asked here, so praise must not wait for people: else there is nothing to take back.
+    """
+    eager = policy.thresholds.model_copy(update={"praise_waits": False})
+    policy = policy.model_copy(update={"thresholds": eager})
     accepted: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         guard = Guard(policy, f"sqlite:///{folder}/guard.db")
