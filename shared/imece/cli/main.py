@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import typer
 
-from imece.cli import contracts, dead, gate, guard, jobs, judge, kafka, models, review, suites
+from imece.cli import (
+    contracts,
+    dead,
+    gate,
+    guard,
+    jobs,
+    judge,
+    kafka,
+    models,
+    review,
+    suites,
+    topics,
+)
 from imece.cli.lineage import lineage
 from imece.cli.publish import publish
 from imece.cli.status import status
 from imece.cli.track import track
-from imece.cli.watch import topics, watch
+from imece.cli.watch import watch
 
 app = typer.Typer(no_args_is_help=True, help="Publish, watch and operate imece.")
 app.add_typer(kafka.app, name="kafka")
@@ -22,7 +34,8 @@ app.add_typer(review.app, name="review")
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(suites.app, name="suites")
 app.add_typer(gate.app, name="gate")
-for command in (publish, watch, topics, status, lineage, track):
+app.add_typer(topics.app, name="topics")
+for command in (publish, watch, status, lineage, track):
     app.command()(command)
 
 

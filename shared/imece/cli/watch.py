@@ -1,4 +1,4 @@
-"""`imece watch`: follow a topic; `imece topics`: what is declared and what exists."""
+"""`imece watch`: follow a topic."""
 
 from __future__ import annotations
 
@@ -6,19 +6,15 @@ import asyncio
 import json
 import re
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
-from imece.cli.common import AsJson, Where, as_dict, show, where
+from imece.cli.common import AsJson, Where, as_dict, where
 from imece.cli.errors import handle_errors
 from imece.client import Client
-from imece.errors import ConfigError, UnavailableError
+from imece.errors import ConfigError
 from imece.events import EVENTS, Event
-from imece.events import topics as declared
-from imece.runtime.topics import reconcile
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -50,40 +46,6 @@ async def _watch(
         shown += 1
         if count is not None and shown >= count:
             return
-
-
-@handle_errors()
-def topics(
-    create: Annotated[bool, typer.Option("--create", help="Create what is missing.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """List every declared topic: its layout, who writes and reads it, and whether it exists."""
-    show(asyncio.run(_topics(where(), create)), as_json)
-
-
-async def _topics(at: Where, create: bool) -> list[dict[str, Any]]:
-    if create:
-        await reconcile(at.kafka, at.security, at.settings.replication)
-    admin = AIOKafkaAdminClient(bootstrap_servers=at.kafka, **at.security)
-    try:
-        await admin.start()
-        found = await admin.describe_topics([topic.name for topic in declared()])
-    except (KafkaError, OSError) as error:
-        raise UnavailableError(f"cannot reach Kafka at {at.kafka}: {error}") from error
-    finally:
-        await admin.close()
-    partitions = {one["topic"]: len(one["partitions"]) for one in found if not one["error_code"]}
-    return [
-        {
-            "topic": topic.name,
-            "partitions": topic.partitions,
-            "existing": partitions.get(topic.name, 0),
-            "kept": "compacted" if topic.compacted else f"{topic.retention_days} d",
-            "writers": ", ".join(topic.writers),
-            "readers": ", ".join(topic.readers),
-        }
-        for topic in declared()
-    ]
 
 
 def duration(text: str) -> int:
