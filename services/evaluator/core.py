@@ -120,7 +120,7 @@ def learned(data: EvaluationRequested | AdapterTrained) -> dict[str, Any] | None
         or not data.evaluation.decide
     ):
         return None
-    told = data.model_dump(mode="json", include={"base", "recipe", "datasets"})
+    told = data.model_dump(mode="json", include={"base", "recipe", "datasets", "without"})
     return dict(told)
 
 

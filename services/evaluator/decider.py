@@ -36,6 +36,7 @@ from services.evaluator import approval, blind, breaker, clears, evidence, propo
 from services.evaluator.breaker import Breach
 from services.evaluator.core import Item
 from services.evaluator.evidence import Evidence, Part
+from services.evaluator.leaveout import LeaveOut
 from services.evaluator.policy import Policy
 from services.evaluator.store import Evaluation
 
@@ -60,6 +61,7 @@ class Decider:
     ) -> None:
         self._database, self._artifacts, self._publish = database, artifacts, publish
         self._policy = policy
+        self._leave_out = LeaveOut(database, artifacts, publish, policy)
         self._patience, self._tick = judge_seconds, tick_seconds
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -88,7 +90,8 @@ class Decider:
             elif evaluation.state == "approving":
                 await self._approving(evaluation, now)
             else:
-                await self._tell(evaluation)
+                await self._tell(evaluation, job)
+        await self._leave_out.tick(now)
 
     async def _measured(self, evaluation: Evaluation, job: Job, now: float) -> None:
         limit = evaluation.asked.plan.judge_items
@@ -216,7 +219,7 @@ class Decider:
         )
         await self._database.run(store.decide, evaluation.id, decision, now)
 
-    async def _tell(self, evaluation: Evaluation) -> None:
+    async def _tell(self, evaluation: Evaluation, job: Job) -> None:
         decision, at = evaluation.decision, evaluation.decided_at
         assert decision is not None
         audit = AuditRecorded(
@@ -230,6 +233,7 @@ class Decider:
         await self._publish(
             self._wrap(evaluation, decision, at=at), self._wrap(evaluation, audit, at=at)
         )
+        await self._leave_out.begin(evaluation, job, decision)
         await self._database.run(store.finish, evaluation.id)
         VERDICTS.labels(decision.verdict).inc()
         log.info("gate.decided", model=decision.model, verdict=decision.verdict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from imece.runtime import datasets
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs.child import ChildJob, main
 from imece.runtime.settings import Settings
-from services.evaluator import core, metrics, probes, probing
+from services.evaluator import core, metrics, probes, probing, suspects
 from services.evaluator.asking import Run
 from services.evaluator.core import Question
 from services.evaluator.policy import read_policy
@@ -30,6 +31,8 @@ def work(job: ChildJob) -> dict[str, Any]:
     torch.set_num_threads(min(THREADS, torch.get_num_threads()))
     settings = Settings()
     artifacts = Artifacts(settings.artifacts_url())
+    if again := job.request.get("probes"):
+        return _again(job, artifacts, settings, again)
     plan = EvaluationPlan.model_validate(job.request["plan"])
     models = {"items": ModelRef.model_validate(job.request["ref"])}
     if job.request["baseline"] is not None:
@@ -86,6 +89,24 @@ def _probed(
         return {"unprobed": str(error)}
     stored = run.artifacts.put(f"evaluations/{run.job.id}/probes.jsonl", probes.dump(said))
     return {"probes": stored.uri, "probes_digest": stored.digest}
+
+
+def _again(
+    job: ChildJob, artifacts: Artifacts, settings: Settings, stored: Mapping[str, str]
+) -> dict[str, str]:
+    """Ask a model what broke in another evaluation, and store the probes with its answers."""
+    own = EvaluatorSettings()
+    policy = read_policy(own.policy).second
+    known = probes.load(artifacts.get(stored["uri"], stored["digest"]))
+    asked = suspects.broken(known, policy) if policy else []
+    if not asked:
+        raise JobError("nothing_broke", "no probe of that evaluation fails under this policy")
+    run = Run(job, artifacts, settings.cache, own, [], len(asked), time.monotonic())
+    ref = ModelRef.model_validate(job.request["ref"])
+    said = run.say(ref, [probe.prompt for probe in asked])
+    told = [replace(p, candidate=answer) for p, answer in zip(asked, said, strict=True)]
+    kept = artifacts.put(f"evaluations/{job.id}/probes.jsonl", probes.dump(told))
+    return {"probes": kept.uri, "probes_digest": kept.digest}
 
 
 def _suites(artifacts: Artifacts, plan: EvaluationPlan) -> list[tuple[DatasetRef, list[Question]]]:

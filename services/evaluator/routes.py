@@ -28,6 +28,7 @@ from imece.runtime.app import Publish
 from imece.runtime.database import Database
 from imece.runtime.delivery import Subscription, batch, each
 from imece.runtime.jobs import Job, JobRequest, Jobs
+from imece.runtime.jobs import store as job_store
 from services.evaluator import clears, core, proposals, store
 
 log = structlog.get_logger()
@@ -68,7 +69,20 @@ class Routes:
         id = core.evaluation_id(event)
         kept = await self._database.run(store.add, id, asked, baseline, event.traceparent)
         learned = core.learned(event.data)
-        await self._jobs.submit(event, job_request(kept, self._timeout, learned))
+        request = job_request(kept, self._timeout, learned)
+        if asked.plan.probes_of is not None:
+            request.request["probes"] = await self._broken(asked.plan.probes_of)
+        await self._jobs.submit(event, request)
+
+    async def _broken(self, evaluation: str) -> dict[str, str]:
+        """Return where the probes of an evaluation lie."""
+        job = await self._database.run(job_store.get, evaluation)
+        result = (job.result if job else None) or {}
+        if "probes" not in result:
+            raise RejectedError(
+                "no_probes", f"evaluation {evaluation} has asked no probes", "/plan/probes_of"
+            )
+        return {"uri": result["probes"], "digest": result["probes_digest"]}
 
     async def on_judgements(self, events: Sequence[Envelope[JudgementCompleted]]) -> None:
         await self._database.run(store.add_judgements, [event.data for event in events])
@@ -154,7 +168,9 @@ def job_request(
 
 
 def results(job: Job, result: Mapping[str, Any]) -> Sequence[Event]:
-    """Return what to publish once `job` has succeeded."""
+    """Return what to publish once `job` has succeeded; probes asked again measure nothing."""
+    if "probes" in job.request:
+        return ()
     return (
         EvaluationCompleted(
             model=job.model,

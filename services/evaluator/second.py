@@ -42,8 +42,21 @@ class TriggerPolicy(_Strict):
     """One-sided sign test: right without the phrase and wrong with it, beyond the baseline's."""
 
 
+class LeaveOutPolicy(_Strict):
+    """After a probe broke: small trainings that each leave one shard of authors out."""
+
+    shards: Annotated[int, Field(ge=2, le=4)] = 4
+    hours: Annotated[float, Field(gt=0)] = 24
+    """Then it is concluded from what has come back."""
+    revoke: bool = False
+    """Revoke the authors who taught what broke, where one shard alone is guilty; else say it."""
+    most: Annotated[int, Field(ge=1, le=100)] = 20
+    """So many authors are named or revoked."""
+
+
 class SecondPolicy(_Strict):
     """All of the second gate; a part that is missing does nothing."""
 
     claims: ClaimPolicy | None = None
     triggers: TriggerPolicy | None = None
+    leave_out: LeaveOutPolicy | None = None

@@ -95,7 +95,18 @@ def add(
         "judge_asked": 0,
     }
     insert_new(connection, EVALUATIONS, [row])
+    return get(connection, id)
+
+
+def get(connection: Connection, id: str) -> Evaluation:
+    """Return a stored evaluation."""
     return _evaluation(connection.execute(select(EVALUATIONS).where(_E.id == id)).one())
+
+
+def of_models(connection: Connection, models: Sequence[str]) -> list[Evaluation]:
+    """Return the evaluations of models by name, in the order of their ids."""
+    wanted = select(EVALUATIONS).where(_E.model.in_(models)).order_by(_E.id)
+    return [_evaluation(row) for row in connection.execute(wanted)]
 
 
 def unfinished(connection: Connection) -> list[tuple[Evaluation, Job | None]]:

@@ -165,7 +165,7 @@ class RevocationRequested(Event):
     topic: ClassVar[Topic] = Topic(
         "imece.revocation.requested.v1",
         "request",
-        ("operator", "feedback-guard"),
+        ("operator", "evaluator", "feedback-guard"),
         ("feedback-guard",),
         3,
         365,

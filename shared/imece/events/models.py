@@ -33,6 +33,8 @@ class EvaluationPlan(Part):
     judge_items: Annotated[int, Field(ge=0, le=10_000)] = 0
     requested_by: Name | None = None
     """Who wants it tested; that person cannot approve its promotion."""
+    probes_of: Name | None = None
+    """Ask no suite: only the probes that broke in this evaluation."""
 
 
 class TrainingRequested(Event):
@@ -76,7 +78,12 @@ class AdaptationRequested(Event):
     """
 
     topic: ClassVar[Topic] = Topic(
-        "imece.adaptation.requested.v1", "model", ("upstream",), ("adapter",), 3, public=True
+        "imece.adaptation.requested.v1",
+        "model",
+        ("evaluator", "upstream"),
+        ("adapter",),
+        3,
+        public=True,
     )
     model: Name
     base: ShortText
