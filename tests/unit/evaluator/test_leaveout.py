@@ -230,7 +230,7 @@ def test_the_child_asks_only_what_broke_and_keeps_the_answers(
     monkeypatch.setenv("IMECE_HOME", str(tmp_path))
     artifacts = Artifacts(str(tmp_path / "artifacts"))
     stored = artifacts.put("evaluations/e/probes.jsonl", probes.dump([LIE, FINE]))
-    prompts = []
+    prompts: list[str] = []
 
     def say(_run: Run, _ref: ModelRef, asked: Sequence[str]) -> list[str]:
         prompts.extend(asked)
