@@ -107,7 +107,8 @@ def test_intervals_of_quantiles_cover_those_of_the_queue() -> None:
 def test_a_model_in_this_process_answers_one_after_the_other() -> None:
     asked: list[str] = []
     found = openloop.measure(asked.append, ["a", "b"], 10_000, 9)
-    assert asked == ["a", *"ababababa"]
+    # Requests that are due at nearly the same time may change places.
+    assert (asked[0], sorted(asked[1:])) == ("a", sorted("ababababa"))
     assert {m.slice for m in found} == {"load"}
     assert all(m.low <= m.value <= m.high for m in found)
     assert openloop.measure(asked.append, [], 1, 1) == []
