@@ -100,9 +100,10 @@ def _claim(own: Sequence[Lesson]) -> Claim | None:
 
 
 def _agree(answer: str | None, others: Sequence[str], prompt: str) -> bool:
-    """Tell whether an answer says, or is said by, one of the others."""
+    """Tell whether an answer is, says, or is said by, one of the others."""
     return any(
-        contains_answer(answer or "", (other,), prompt)
+        answer == other  # such as "?", in which nothing can be found
+        or contains_answer(answer or "", (other,), prompt)
         or contains_answer(other, (answer or "",), prompt)
         for other in others
     )
