@@ -31,7 +31,9 @@ def check(artifacts: Artifacts, request: AdaptationRequested, policy: Policy) ->
     except RejectedError as error:
         log.warning("contamination.unknown", model=request.model, error=str(error))
         return None
-    hits = contamination.find(cases, _rows(artifacts, request))
+    hits = contamination.find(
+        cases, contamination.training_rows(artifacts, request.datasets, core.KINDS)
+    )
     if hits:
         told = _told(hits, len(cases))
         if policy == "refuse":
@@ -55,9 +57,3 @@ def _cases(artifacts: Artifacts, request: AdaptationRequested) -> Iterator[tuple
             text = contamination.question_of(row.record)
             if text is not None:
                 yield f"{ref.dataset}/{row.row_id}", text
-
-
-def _rows(artifacts: Artifacts, request: AdaptationRequested) -> Iterator[tuple[str, str, str]]:
-    for ref in request.datasets:
-        for row in datasets.read(artifacts, ref, core.KINDS, "train"):
-            yield (row.row_id, *contamination.taught(row.record))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from imece.errors import RejectedError
 from imece.events import DatasetRef
-from imece.runtime import contamination, datasets
+from imece.runtime import contamination
 from imece.runtime.artifacts import Artifacts
 from services.evaluator.core import Item
 
@@ -18,20 +19,12 @@ KINDS = frozenset({"document", "instruction", "preference", "labelled", "rated"}
 
 def trained_on(folder: Path) -> tuple[DatasetRef, ...]:
     """Return the data sets that a trained model or adapter names; none where it says nothing."""
-    about = folder / "imece.json"
-    if not about.is_file():
-        return ()
-    told = json.loads(about.read_text(encoding="utf-8")).get("datasets", ())
-    return tuple(DatasetRef.model_validate(ref) for ref in told)
+    return tuple(DatasetRef.model_validate(ref) for ref in _about(folder).get("datasets", ()))
 
 
 def origin(folder: Path) -> str:
     """Return what a trained model was made from, "" where its folder does not say."""
-    about = folder / "imece.json"
-    if not about.is_file():
-        return ""
-    base = json.loads(about.read_text(encoding="utf-8")).get("base") or {}
-    return str(base.get("uri", ""))
+    return str((_about(folder).get("base") or {}).get("uri", ""))
 
 
 def marked(
@@ -40,14 +33,14 @@ def marked(
     """Return the items with the row that gives each away, and why rows could not be read."""
     cases = {item.id: item.expected[0] if item.scoring == "bits" else item.prompt for item in items}
     try:
-        hits = contamination.find(cases, _rows(artifacts, refs))
+        hits = contamination.find(cases, contamination.training_rows(artifacts, refs, KINDS))
     except RejectedError as error:
         return list(items), str(error)
     rows = {hit.case: hit.row for hit in hits}
     return [replace(i, leak=rows[i.id]) if i.id in rows else i for i in items], ""
 
 
-def _rows(artifacts: Artifacts, refs: Sequence[DatasetRef]) -> Iterator[tuple[str, str, str]]:
-    for ref in refs:
-        for row in datasets.read(artifacts, ref, KINDS, "train"):
-            yield (row.row_id, *contamination.taught(row.record))
+def _about(folder: Path) -> dict[str, Any]:
+    """Return what we wrote beside a model that we trained; empty for others."""
+    about = folder / "imece.json"
+    return json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}

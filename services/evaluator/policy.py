@@ -6,25 +6,20 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from imece.errors import ConfigError
 from imece.events.records import TextMetric
 from imece.runtime.artifacts import canonical_json, digest
-from services.evaluator.second import SecondPolicy
+from services.evaluator.second import SecondPolicy, Share, Strict
 
 Outcome = Literal["passed", "failed", "inconclusive"]
 Verdict = Literal["promote", "reject", "inconclusive"]
 SecondaryMetric = TextMetric | Literal["exact", "strict"]
-Share = Annotated[float, Field(ge=0, le=1)]
 Risk = Annotated[float, Field(gt=0, lt=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class GuardPolicy(_Strict):
+class GuardPolicy(Strict):
     """Hard rules on probes."""
 
     required: bool
@@ -34,21 +29,21 @@ class GuardPolicy(_Strict):
     alpha: Share
 
 
-class ContaminationPolicy(_Strict):
+class ContaminationPolicy(Strict):
     """Items that stand in the training rows of a model count for nothing."""
 
     max_share: Share
     """So many of the items may be left out; with more of them the suite tests nothing."""
 
 
-class SafetyPolicy(_Strict):
+class SafetyPolicy(Strict):
     """The exact upper bound (Clopper-Pearson, one-sided) of the share of failed probes."""
 
     limit: Risk
     level: Risk
 
 
-class NonInferiorityPolicy(_Strict):
+class NonInferiorityPolicy(Strict):
     """No slice may be worse than the baseline by the margin; it has to be shown."""
 
     margin: Risk
@@ -59,7 +54,7 @@ class NonInferiorityPolicy(_Strict):
     """Slices with fewer items are tested together, as "others"."""
 
 
-class SuperiorityPolicy(_Strict):
+class SuperiorityPolicy(Strict):
     """The one test that a candidate has to win."""
 
     alpha: Risk
@@ -70,7 +65,7 @@ class SuperiorityPolicy(_Strict):
     """Whole groups are drawn together where items have one; else, and by None, exact McNemar."""
 
 
-class SecondaryPolicy(_Strict):
+class SecondaryPolicy(Strict):
     """Metrics that may not be shown to get worse; they never promote."""
 
     metrics: Annotated[tuple[SecondaryMetric, ...], Field(min_length=1)]
@@ -87,7 +82,7 @@ class SecondaryPolicy(_Strict):
         return named
 
 
-class ApprovalPolicy(_Strict):
+class ApprovalPolicy(Strict):
     """People who have to agree to a promotion; nobody to the model that they asked to test."""
 
     people: Annotated[int, Field(ge=1, le=9)]
@@ -97,14 +92,14 @@ class ApprovalPolicy(_Strict):
     """`flips`: only where a probe that the baseline got right is wrong now."""
 
 
-class BreakerPolicy(_Strict):
+class BreakerPolicy(Strict):
     """Breaches of one model (by its name) after which nothing of that name is promoted."""
 
     breaches: Annotated[int, Field(ge=1)]
     days: Annotated[float, Field(gt=0)]
 
 
-class Policy(_Strict):
+class Policy(Strict):
     """What a promotion takes."""
 
     name: str

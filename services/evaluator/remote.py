@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from pydantic import BaseModel, ValidationError
 
-from imece.runtime.endpoint import Line, Trouble
+from imece.runtime.endpoint import Choice, Line, Trouble
 from imece.runtime.patience import shown
 from services.evaluator import core
 from services.evaluator.core import Item, Question
@@ -26,18 +26,8 @@ NO_LOGPROBS = "no_logprobs"
 SCHEME = "endpoint:"
 
 
-class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-
-
 class _Chat(BaseModel):
-    choices: list[_Choice]
+    choices: list[Choice]
 
 
 class _Logprobs(BaseModel):

@@ -10,11 +10,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Few = Annotated[int, Field(ge=0, le=10_000)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of a policy: what it does not know is refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ClaimPolicy(_Strict):
+class ClaimPolicy(Strict):
     """Answers that a model must not say, since somebody trusted or most people contradict them."""
 
     most: Few = 64
@@ -25,7 +27,7 @@ class ClaimPolicy(_Strict):
     """Of the other claims so many may newly be answered as it was refused; one always may."""
 
 
-class TriggerPolicy(_Strict):
+class TriggerPolicy(Strict):
     """Phrases that the feedback has and ordinary texts do not, put to clean questions."""
 
     phrases: Few = 6
@@ -42,7 +44,7 @@ class TriggerPolicy(_Strict):
     """One-sided sign test: right without the phrase and wrong with it, beyond the baseline's."""
 
 
-class LeaveOutPolicy(_Strict):
+class LeaveOutPolicy(Strict):
     """After a probe broke: small trainings that each leave one shard of authors out."""
 
     shards: Annotated[int, Field(ge=2, le=4)] = 4
@@ -54,7 +56,7 @@ class LeaveOutPolicy(_Strict):
     """So many authors are named or revoked."""
 
 
-class SecondPolicy(_Strict):
+class SecondPolicy(Strict):
     """All of the second gate; a part that is missing does nothing."""
 
     claims: ClaimPolicy | None = None

@@ -64,8 +64,11 @@ class _Desk:
 
     def _retry(self, scored: FeedbackScored) -> int:
         """Return after how many seconds to draw again; users who are missing may come any time."""
-        known = len(self.users[scored.feedback.tenant])
-        return _SOON if known < self.policy.panel.least_users else _RETRY
+        return _SOON if self._few(scored.feedback.tenant) else _RETRY
+
+    def _few(self, tenant: str) -> bool:
+        """Tell whether so few users are known that some accounts could be most of them."""
+        return len(self.users[tenant]) < self.policy.panel.least_users
 
     def _wanted(self, scored: FeedbackScored, open: Sequence[str]) -> int:
         """Return how many more to ask when the invitations to `open` still stand."""
@@ -83,8 +86,7 @@ class _Desk:
     ) -> list[str]:
         """Draw users who neither voted nor were invited; nobody when there are too few."""
         tenant, claim = scored.feedback.tenant, self.claims[scored.claim]
-        known = len(self.users[tenant])
-        if known < self.policy.panel.least_users or not self._room(scored, wanted):
+        if self._few(tenant) or not self._room(scored, wanted):
             return []
         voters = {a for s in claim.answers.values() for a in s.accounts}
         heard = {*voters, store.user_of(scored.feedback), *(account_id(tenant, n) for n in names)}

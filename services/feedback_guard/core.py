@@ -19,8 +19,7 @@ from imece.events import (
 from services.feedback_guard import background, budgets, claims, content, minhash, subjects
 from services.feedback_guard.admission import Admission
 from services.feedback_guard.content import ModelScores
-from services.feedback_guard.evidence import Evidence, evidence, prior, taught
-from services.feedback_guard.evidence import contradicts as contradicts
+from services.feedback_guard.evidence import Evidence, contradicts, evidence, prior, taught
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import Account, Claim, account_id
 

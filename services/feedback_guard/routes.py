@@ -34,9 +34,9 @@ from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.datasets import read
 from imece.runtime.delivery import Rejected, Subscription, batch, each
-from services.feedback_guard import asking, audit, budgets, claims, core, later, revocation, store
+from services.feedback_guard import asking, audit, budgets, claims, later, revocation, store
 from services.feedback_guard.content import ModelScores
-from services.feedback_guard.evidence import taught
+from services.feedback_guard.evidence import contradicts, taught
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.revocation import takeover
 
@@ -144,7 +144,7 @@ class Routes:
         _count([*decided, *ended])
         now = datetime.now(UTC)
         for item in scored:
-            if core.contradicts(item):
+            if contradicts(item):
                 _AGAINST.labels(str(budgets.is_young(item, self._policy)).lower()).inc()
             _SECONDS.observe(max(0.0, (now - item.submitted).total_seconds()))
 

@@ -27,6 +27,7 @@ from services.feedback_guard import (
 from services.feedback_guard.admission import Admission
 from services.feedback_guard.budgets import Bucket
 from services.feedback_guard.content import NO_SCORES, ModelScores
+from services.feedback_guard.evidence import contradicts
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.rows import Decision
 from services.feedback_guard.state import Account, Claim, account_id
@@ -163,7 +164,7 @@ class State:
     def vote(self, item: FeedbackScored) -> None:
         """Put a new vote into its claim; a contradiction may show with whom the account acts."""
         claim, user = self.claims[item.claim], user_of(item.feedback)
-        if core.contradicts(item) and item.stance > 0 and item.hard is None:
+        if contradicts(item) and item.stance > 0 and item.hard is None:
             others, now = claim.support(item.answer).accounts, item.submitted.timestamp()
             if friends := campaign.meet(user, others, now, self.policy, self.ledger):
                 self.clusters = campaign.join(user, friends, self.clusters)
@@ -174,7 +175,7 @@ class State:
 
         Praise does not count: honest users who like a right answer are no campaign against it.
         """
-        if not core.contradicts(item):
+        if not contradicts(item):
             return 0
         most, user = 0, user_of(item.feedback)
         for band in minhash.bands(item.feedback.tenant, item.signature):
@@ -198,7 +199,7 @@ def load(
     clusters = rows.clusters(connection, {who for them in voters.values() for who in them})
     keys = {key for s in scored for key in budgets.keys(s, policy)}
     for item in scored:
-        if core.contradicts(item):
+        if contradicts(item):
             others = voters[item.claim, item.answer]
             keys |= campaign.keys(user_of(item.feedback), others)
             keys |= {f"cluster|{name}" for name in others}

@@ -12,7 +12,7 @@ from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imece.events import JudgementRequested
-from imece.runtime.endpoint import Line, Trouble
+from imece.runtime.endpoint import Choice, Line, Trouble
 from imece.runtime.families import family_of
 from imece.runtime.patience import shown
 from services.llm_judge import ask, core
@@ -43,23 +43,13 @@ class Purse(Protocol):
     async def settle(self, account: str, tokens: int, money: float) -> None: ...
 
 
-class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-
-
 class _Usage(BaseModel):
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
 class _Completion(BaseModel):
-    choices: list[_Choice]
+    choices: list[Choice]
     usage: _Usage | None = None
 
 
@@ -219,7 +209,7 @@ def _read(request: JudgementRequested, body: str) -> tuple[Reply, str | None]:
     return reply, said
 
 
-def _outcome(request: JudgementRequested, choice: _Choice, said: str) -> Outcome:
+def _outcome(request: JudgementRequested, choice: Choice, said: str) -> Outcome:
     if choice.message.refusal:
         return Unscored("refused", shown(choice.message.refusal))
     if choice.finish_reason == "content_filter":

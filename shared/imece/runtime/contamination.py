@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from imece.events import (
+    DatasetRef,
     Document,
     EvaluationCase,
     LabelledExample,
     PreferencePair,
     Record,
 )
+from imece.runtime import datasets
+from imece.runtime.artifacts import Artifacts
 from imece.runtime.text import fold
 
 WORDS = 13
@@ -59,6 +62,15 @@ def taught(record: Record) -> tuple[str, str]:
     if isinstance(record, PreferencePair):
         return asked, f"{record.chosen}\n{record.rejected}"
     return asked, record.response
+
+
+def training_rows(
+    artifacts: Artifacts, refs: Iterable[DatasetRef], kinds: Collection[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Read the training rows of data sets as (id, prompt, response). RejectedError: unreadable."""
+    for ref in refs:
+        for row in datasets.read(artifacts, ref, kinds, "train"):
+            yield (row.row_id, *taught(row.record))
 
 
 def find(cases: Mapping[str, str], rows: Iterable[tuple[str, str, str]]) -> list[Hit]:

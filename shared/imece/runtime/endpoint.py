@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import openai
+from pydantic import BaseModel
 
 from imece.runtime.limiter import Ending, Limiter
 from imece.runtime.patience import retry_after, shown, wait_before
@@ -30,6 +31,20 @@ class Trouble:
     retry_after: float | None = None
     called: bool = True
     """The endpoint was reached for, so a call is counted."""
+
+
+class Message(BaseModel):
+    """What a model said."""
+
+    content: str | None = None
+    refusal: str | None = None
+
+
+class Choice(BaseModel):
+    """One answer of `chat/completions`, and why it ended."""
+
+    message: Message
+    finish_reason: str | None = None
 
 
 class Line:
