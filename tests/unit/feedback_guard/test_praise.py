@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -143,3 +144,12 @@ def test_the_demos_honest_crowd_loses_nothing_and_its_campaign_gets_hardly_anyth
     assert sum(k == "campaign" and d.row is not None for k, d in found) <= 3
     assert not [d for k, d in found if k in ("honest", "true-correction") and d.verdict == "reject"]
     assert sum(k in ("honest", "true-correction") and d.row is not None for k, d in found) >= 50
+
+
+def test_who_waits_while_few_users_are_known_is_asked_about_as_soon_as_they_are_enough():
+    guard = Guard(small(), asks=True)
+    guard.submit([praise("ali", 0)])
+    assert guard.asked == []
+    others = [praise(f"user-{n}", n) for n in range(1, 9)]
+    guard.submit([replace(e, time=NOW + timedelta(seconds=5)) for e in others])
+    assert praise("ali", 0).data.prompt in {request.prompt for request in guard.asked}
