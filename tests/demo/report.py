@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from imece.events import Check
 from tests.demo.figures import answers, figures, reasons, verdicts
 from tests.demo.page import NAMES
 from tests.demo.story import Outcome
@@ -16,13 +17,22 @@ def show(outcome: Outcome, console: Console) -> None:
     console.print(_answer_table(outcome))
     for model, decision in outcome.promotions.items():
         console.print(f"\n[bold]Gate on {model}: {decision.verdict}[/bold]")
-        for check in decision.checks:
-            console.print(f"  {check.outcome:>12}  {check.name}: {check.detail}")
+        for check in _telling(decision.checks):
+            console.print(f"  {check.outcome} {check.name}: {check.detail}", soft_wrap=True)
+        for told in ("passed", "inconclusive"):
+            names = ", ".join(check.name for check in decision.checks if check.outcome == told)
+            console.print(f"  [dim]{told}: {names or 'none'}[/dim]", soft_wrap=True)
         console.print(f"  champion is now: [bold]{decision.champion.name}[/bold]")
     table = Table("figure", "value", title="Measured in this run")
     for name, value in figures(outcome).items():
         table.add_row(name, "not measured" if value is None else f"{value:.3f}")
     console.print(table)
+
+
+def _telling(checks: tuple[Check, ...]) -> list[Check]:
+    """What a model was refused for, or else what it was promoted for; the page tells all."""
+    failed = [check for check in checks if check.outcome == "failed"]
+    return failed or [check for check in checks if check.name == "superiority"]
 
 
 def _decision_table(outcome: Outcome) -> Table:
