@@ -45,12 +45,6 @@ def approvers(words: Sequence[Word], requested_by: str | None) -> tuple[str, ...
     return tuple(sorted(found.values()))
 
 
-def settled(words: Sequence[Word], people: int, requested_by: str | None) -> bool:
-    """Tell whether there is nothing to wait for any more."""
-    denied = any(not word.approved for word in words)
-    return denied or len(approvers(words, requested_by)) >= people
-
-
 def check(words: Sequence[Word], people: int, requested_by: str | None) -> Check:
     """Return what the words amount to: a denial fails, too few approvals are a doubt."""
     names = approvers(words, requested_by)

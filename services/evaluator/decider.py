@@ -32,7 +32,7 @@ from imece.runtime.database import Database
 from imece.runtime.families import UNKNOWN
 from imece.runtime.jobs import Job
 from imece.runtime.jobs.model import TERMINAL
-from services.evaluator import approval, blind, breaker, clears, evidence, proposals, store
+from services.evaluator import blind, breaker, clears, evidence, proposals, store
 from services.evaluator.breaker import Breach
 from services.evaluator.core import Item
 from services.evaluator.evidence import Evidence, Part
@@ -174,8 +174,9 @@ class Decider:
             action="promotion.awaiting_approval",
             subject=event.model,
             actor=f"policy:{event.policy}",
-            detail=f"{event.people} people have to approve evaluation {evaluation.id} by"
-            f" {event.expires_at.isoformat(timespec='seconds')}",
+            detail=f"evaluation {evaluation.id} waits for {event.people} people"
+            + (f" and the canary of {event.canary}" if event.canary else "")
+            + f" until {event.expires_at.isoformat(timespec='seconds')}",
         )
         await self._publish(
             self._wrap(evaluation, event, at=proposal.at),
@@ -184,11 +185,10 @@ class Decider:
         await self._database.run(proposals.told, evaluation.id)
 
     async def _approving(self, evaluation: Evaluation, now: float) -> None:
-        """Decide as soon as people have said enough, or when the time for it is over."""
+        """Decide as soon as people and canary have said enough, or when the time is over."""
         waiting = await self._database.run(proposals.get, evaluation.id)
-        event = waiting.event
-        late = now >= event.expires_at.timestamp()
-        if not late and not approval.settled(waiting.words, event.people, event.requested_by):
+        late = now >= waiting.event.expires_at.timestamp()
+        if not late and not waiting.settled():
             return
         # Another champion, or a breach, may have come meanwhile; then the promotion is withheld.
         current = {
@@ -197,6 +197,7 @@ class Decider:
             "words": waiting.words,
             "breaches": await self._breaches(evaluation, now),
             "at": now,
+            "canary": waiting.report,
         }
         try:
             await self._settle(evaluation, waiting.evidence.model_copy(update=current), now)
@@ -255,13 +256,15 @@ class Decider:
 
 
 def proposed(artifacts: Artifacts, inputs: Evidence, now: float) -> PromotionProposed | None:
-    """Return what people are asked, where the policy wants them to be."""
-    policy = inputs.policy.approval
-    if policy is None:
+    """Return what people or a canary are asked, where the policy wants them to be."""
+    if inputs.policy.approval is None and inputs.policy.canary is None:
         return None
     verdict, checks = evidence.judge(artifacts, inputs)
-    if not approval.wanted(verdict, checks, policy, serving=inputs.serving):
+    asked = evidence.waits(inputs, verdict, checks)
+    if asked is None:
         return None
+    people, live = asked
+    hours = max(each.hours for each in asked if each is not None)
     return PromotionProposed(
         model=inputs.model,
         evaluation=inputs.evaluation,
@@ -269,9 +272,10 @@ def proposed(artifacts: Artifacts, inputs: Evidence, now: float) -> PromotionPro
         candidate=inputs.candidate,
         champion=inputs.champion or inputs.baseline,
         policy=inputs.policy.name,
-        people=policy.people,
+        people=people.people if people else 0,
         requested_by=inputs.requested_by,
-        expires_at=datetime.fromtimestamp(now, UTC) + timedelta(hours=policy.hours),
+        expires_at=datetime.fromtimestamp(now, UTC) + timedelta(hours=hours),
+        canary=live.service if live else None,
     )
 
 

@@ -7,11 +7,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imece.errors import RejectedError
 from imece.events import Check, JudgementCompleted, ModelRef, PromotionDecided
 from imece.runtime.artifacts import Artifacts, canonical_json, digest
-from services.evaluator import approval, breaker, core, gate, probes
+from services.evaluator import approval, breaker, canary, core, gate, probes
 from services.evaluator.approval import Word
 from services.evaluator.breaker import Breach
+from services.evaluator.canary import Report
 from services.evaluator.core import Item, same_model
-from services.evaluator.policy import Policy, Verdict
+from services.evaluator.policy import ApprovalPolicy, CanaryPolicy, Policy, Verdict
 
 
 class Part(BaseModel):
@@ -44,6 +45,8 @@ class Evidence(BaseModel):
     requested_by: str | None = None
     words: tuple[Word, ...] = ()
     """What people said, where the policy asks them."""
+    canary: Report | None = None
+    """What the canary reported last, where the policy waits for one."""
     probes: Part | None = None
     """The second gate's questions and answers; none where no feedback was learned."""
     unprobed: str = ""
@@ -99,11 +102,36 @@ def judge(artifacts: Artifacts, evidence: Evidence) -> tuple[Verdict, tuple[Chec
 def decide(artifacts: Artifacts, evidence: Evidence, kept: Part) -> PromotionDecided:
     """Return the decision that follows from `evidence`, the same whenever it is asked for."""
     verdict, checks = judge(artifacts, evidence)
-    policy = evidence.policy.approval
-    if policy is not None and approval.wanted(verdict, checks, policy, serving=evidence.serving):
-        said = approval.check(evidence.words, policy.people, evidence.requested_by)
-        verdict, checks = gate.verdict_of([said]), (*checks, said)
+    asked = waits(evidence, verdict, checks)
+    if asked is not None:
+        more = answered(evidence, *asked)
+        verdict, checks = gate.verdict_of(more), (*checks, *more)
     return decision(evidence, verdict, checks, kept)
+
+
+def waits(
+    evidence: Evidence, verdict: Verdict, checks: tuple[Check, ...]
+) -> tuple[ApprovalPolicy | None, CanaryPolicy | None] | None:
+    """Return who is waited for before a promotion: people, a canary, both; None for nobody."""
+    people, live = evidence.policy.approval, evidence.policy.canary
+    if not approval.wanted(verdict, checks, people, serving=evidence.serving):
+        people = None
+    if not canary.wanted(verdict, live, serving=evidence.serving):
+        live = None
+    return None if people is None and live is None else (people, live)
+
+
+def answered(
+    evidence: Evidence, people: ApprovalPolicy | None, live: CanaryPolicy | None
+) -> list[Check]:
+    """Return what those who are waited for have said; a denial counts though only a canary is."""
+    found = []
+    if people is not None or any(not word.approved for word in evidence.words):
+        needed = people.people if people else 0
+        found.append(approval.check(evidence.words, needed, evidence.requested_by))
+    if live is not None:
+        found.append(canary.check(evidence.canary, live))
+    return found
 
 
 def _doubts(evidence: Evidence) -> list[Check]:
@@ -170,7 +198,8 @@ def decision(
             "evidence": kept.digest,
         }
         | _approvals(evidence)
-        | _breaches(evidence),
+        | _breaches(evidence)
+        | _canary(evidence),
         evidence=kept.uri,
     )
 
@@ -187,6 +216,12 @@ def _breaches(evidence: Evidence) -> dict[str, str]:
         return {}
     known = [breach.model_dump(mode="json") for breach in evidence.breaches]
     return {"breaches": digest(canonical_json(known))}
+
+
+def _canary(evidence: Evidence) -> dict[str, str]:
+    if evidence.canary is None:
+        return {}
+    return {"canary": digest(canonical_json(evidence.canary.model_dump(mode="json")))}
 
 
 def _bytes(evidence: Evidence) -> bytes:

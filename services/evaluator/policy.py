@@ -99,6 +99,19 @@ class BreakerPolicy(Strict):
     days: Annotated[float, Field(gt=0)]
 
 
+class CanaryPolicy(Strict):
+    """A service that shows the candidate to some users first and tells how it compares there."""
+
+    service: Annotated[str, Field(min_length=1, max_length=200)]
+    """Only reports under this name count."""
+    alpha: Risk
+    """Of showing harm, or an advantage, where there is none; at any number of looks."""
+    enough: Annotated[int, Field(ge=1)]
+    """With so many pairs that differ and no harm shown it holds, also without an advantage."""
+    hours: Annotated[float, Field(gt=0)]
+    """A canary that has not been settled by then is withheld."""
+
+
 class Policy(Strict):
     """What a promotion takes."""
 
@@ -112,6 +125,7 @@ class Policy(Strict):
     superiority: SuperiorityPolicy
     secondary: SecondaryPolicy | None = None
     approval: ApprovalPolicy | None = None
+    canary: CanaryPolicy | None = None
     second: SecondPolicy | None = None
     """What is asked because of the feedback that was learned; none asks nothing."""
     breaker: BreakerPolicy | None = None

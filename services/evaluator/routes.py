@@ -12,6 +12,7 @@ from imece.events import (
     AdapterTrained,
     AuditRecorded,
     BreakerCleared,
+    CanaryReported,
     Envelope,
     EvaluationCompleted,
     EvaluationPlan,
@@ -53,6 +54,7 @@ class Routes:
             batch(JudgementCompleted, self.on_judgements),
             each(PromotionApproved, self.on_approval),
             each(BreakerCleared, self.on_cleared),
+            each(CanaryReported, self.on_canary),
             each(JobCancelRequested, self._jobs.on_cancel),
         )
 
@@ -113,8 +115,16 @@ class Routes:
         await self._publish(caused(audit, SOURCE, event))
         log.info("gate.cleared", model=said.model, by=said.by, decisions=len(known))
 
+    async def on_canary(self, event: Envelope[CanaryReported]) -> None:
+        answer = await self._database.run(proposals.report, event.data)
+        log.info("gate.canary", evaluation=event.data.evaluation, by=event.data.by, answer=answer)
+        if (error := refused(event.data, answer)) is not None:
+            raise error
 
-def refused(said: PromotionApproved, answer: proposals.Answer) -> RejectedError | None:
+
+def refused(
+    said: PromotionApproved | CanaryReported, answer: proposals.Answer
+) -> RejectedError | None:
     """Return why a word on a promotion does not count; one that comes too late harms nothing."""
     what = f"evaluation {said.evaluation}"
     if answer == "unknown":
@@ -124,6 +134,14 @@ def refused(said: PromotionApproved, answer: proposals.Answer) -> RejectedError 
     if answer == "own":
         return RejectedError(
             "own_request", f"{said.by} asked for {what}; somebody else has to approve it", "/by"
+        )
+    if answer == "stranger":
+        return RejectedError("no_such_canary", f"{what} waits for no canary of {said.by}", "/by")
+    if answer == "shrunk":
+        return RejectedError(
+            "counts_shrank",
+            f"a report on {what} counts less than the one before; count from its beginning",
+            "/wins",
         )
     return None
 

@@ -20,6 +20,7 @@ from imece.cli.main import app
 from imece.client import Client
 from imece.events import (
     AuditRecorded,
+    CanaryReported,
     DatasetRef,
     Envelope,
     EvaluationCase,
@@ -83,6 +84,12 @@ class Gate:
         once = new(word, "test")
         await send(self.client, once, once, new(word, "test"))
 
+    async def counts(self, evaluation: str, wins: int, losses: int) -> None:
+        """Report what a canary counted, twice under one id."""
+        told = CanaryReported(evaluation=evaluation, by="gateway", wins=wins, losses=losses)
+        once = new(told, "test")
+        await send(self.client, once, once)
+
     async def proposed(self, evaluation: str) -> PromotionProposed:
         await until(lambda: self._has(PromotionProposed, evaluation))
         (found,) = [e.data for e in await self._of(PromotionProposed, evaluation)]
@@ -96,6 +103,7 @@ class Gate:
     async def settled(self) -> None:
         """Wait until nothing more will be read."""
         await until_committed(self.kafka, "evaluator", EvaluationRequested, PromotionApproved)
+        await until_committed(self.kafka, "evaluator", CanaryReported)
 
     async def actions(self) -> list[str]:
         audits = [e.data for e in await everything(self.kafka, AuditRecorded)]
@@ -227,3 +235,27 @@ async def test_a_champion_that_breaks_a_check_is_rolled_back_once_and_without_a_
         assert (await at.actions()).count("promotion.rollback") == 1
         last = {e.data.job: e.data.state for e in await everything(at.kafka, JobState)}
         assert list(last.values()) == ["succeeded"] * 4
+
+
+async def test_a_challenger_is_champion_only_after_its_canary_and_a_kill_loses_no_count(
+    fresh_kafka, tmp_path: Path
+) -> None:
+    live = '\n[canary]\nservice = "gateway"\nalpha = 0.05\nenough = 100\nhours = 1\n'
+    async with gate(tmp_path, fresh_kafka.address, live) as at:
+        id = await at.evaluate("first", baseline=ref("old"))
+        waiting = await at.proposed(id)
+        assert (waiting.canary, waiting.people) == ("gateway", 0)
+        await at.counts(id, 40, 40)
+        await at.settled()
+        (row,) = json.loads((await at.cli("pending", "--json")).stdout)
+        assert row["canary"] == "gateway: 40 better, 40 worse"
+        assert await everything(at.kafka, PromotionDecided) == []
+        at.herd.kill("evaluator")
+        at.herd.start("evaluator")
+        await at.counts(id, 12, 9)  # an old one, late
+        await at.counts(id, 52, 48)
+        decision = await at.decided(id)
+        assert (decision.verdict, decision.champion) == ("promote", ref("first"))
+        assert decision.checks[-1].numbers["wins"] == 52
+        explained = await at.cli("explain", "first")
+        assert explained.exit_code == 0, explained.output

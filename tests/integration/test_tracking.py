@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
-from imece.events import AdapterTrained, EvaluationCompleted, Metric, PromotionDecided, new
+from imece.events import (
+    AdapterTrained,
+    EvaluationCompleted,
+    Metric,
+    PromotionDecided,
+    PromotionProposed,
+    new,
+)
 from imece.runtime.tracking import Tracker, card
 from tests.unit.imece.test_lineage import digest, ref, trained
 
@@ -67,6 +75,19 @@ def test_runs_versions_and_aliases_follow_the_events(tmp_path: Path) -> None:
     assert run.data.metrics["final_loss"] == 0.5
     assert run.data.metrics["eval/all/exact"] == 0.75
     assert run.data.tags["imece.datasets"] == ref(1).digest
+    waiting = decided(2, "promote").model_dump(include={"model", "evaluation", "checks", "policy"})
+    canary = PromotionProposed(
+        **waiting,
+        candidate=trained("m", 2).data.ref,
+        champion=first.ref,
+        people=0,
+        canary="gateway",
+        expires_at=datetime(2026, 5, 4, tzinfo=UTC),
+    )
+    tracker.take(new(canary, "imece/evaluator"))
+    assert aliases(client, "m") == {"champion": "1", "challenger": "2"}
+    tracker.take(new(decided(2, "reject"), "imece/evaluator"))
+    assert aliases(client, "m") == {"champion": "1"}
     tracker.take(new(decided(3, "promote", "other"), "imece/evaluator"))
     assert aliases(client, "m") == {}
     assert aliases(client, "other") == {"champion": "1"}

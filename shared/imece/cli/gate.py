@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +15,13 @@ from imece.cli.common import AsJson, Where, events_of, show, where
 from imece.cli.errors import handle_errors
 from imece.client import Client
 from imece.errors import ConfigError, RejectedError
-from imece.events import BreakerCleared, PromotionApproved, PromotionDecided, PromotionProposed
+from imece.events import (
+    BreakerCleared,
+    CanaryReported,
+    PromotionApproved,
+    PromotionDecided,
+    PromotionProposed,
+)
 from imece.runtime.text import fold
 
 app = typer.Typer(no_args_is_help=True, help="Look at promotions.")
@@ -50,7 +57,7 @@ def explain(
 @app.command()
 @handle_errors()
 def pending(as_json: AsJson = False) -> None:
-    """List promotions that wait for people."""
+    """List promotions that wait for people or for a canary."""
     show(asyncio.run(_pending(where())), as_json, "no promotion waits for people")
 
 
@@ -107,6 +114,7 @@ async def _clear(at: Where, model: str, by: str, note: str) -> list[str]:
 async def _pending(at: Where) -> list[dict[str, Any]]:
     decided = {event.data.evaluation for event in await events_of(at, PromotionDecided)}
     words = await events_of(at, PromotionApproved)
+    reports = [event.data for event in await events_of(at, CanaryReported)]
     proposed = {e.data.evaluation: e.data for e in await events_of(at, PromotionProposed)}
     return [
         {
@@ -114,6 +122,7 @@ async def _pending(at: Where) -> list[dict[str, Any]]:
             "model": each.model,
             "champion": each.champion.name,
             "people": each.people,
+            "canary": _counted(each, reports),
             "said": ", ".join(
                 f"{w.data.by}: {'yes' if w.data.approved else 'no'}"
                 for w in words
@@ -125,6 +134,16 @@ async def _pending(at: Where) -> list[dict[str, Any]]:
         for each in proposed.values()
         if each.evaluation not in decided
     ]
+
+
+def _counted(waiting: PromotionProposed, reports: Sequence[CanaryReported]) -> str:
+    """Say what the canary has counted so far."""
+    if waiting.canary is None:
+        return ""
+    mine = [r for r in reports if (r.evaluation, r.by) == (waiting.evaluation, waiting.canary)]
+    last = max(mine, key=lambda r: r.wins + r.losses, default=None)
+    told = f"{last.wins} better, {last.losses} worse" if last else "nothing yet"
+    return f"{waiting.canary}: {told}"
 
 
 async def _say(at: Where, evaluation: str, by: str, note: str, *, approved: bool) -> None:

@@ -50,7 +50,12 @@ from imece.events.models import (
     State,
     TrainingRequested,
 )
-from imece.events.promotions import BreakerCleared, PromotionApproved, PromotionProposed
+from imece.events.promotions import (
+    BreakerCleared,
+    CanaryReported,
+    PromotionApproved,
+    PromotionProposed,
+)
 from imece.events.recipes import (
     AdaptationRecipe,
     Dpo,
@@ -103,6 +108,7 @@ EVENTS: tuple[type[Event], ...] = (
     PromotionProposed,
     PromotionApproved,
     BreakerCleared,
+    CanaryReported,
     PromotionDecided,
     FeedbackSubmitted,
     FeedbackScored,
@@ -132,6 +138,7 @@ __all__ = [
     "AdapterTrained",
     "AuditRecorded",
     "BreakerCleared",
+    "CanaryReported",
     "Check",
     "Choices",
     "Correction",

@@ -1,4 +1,4 @@
-"""A promotion that waits for people, what they say to it, and to a breaker that stopped some."""
+"""A promotion that waits for people or a canary, what they say, and to a breaker that stopped."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from typing import Annotated, ClassVar
 
 from pydantic import AwareDatetime, Field
 
-from imece.events.base import Event, Name, ShortText, Topic
+from imece.events.base import Count, Event, Name, ShortText, Topic
 from imece.events.models import Check, ModelRef
 
 
 class PromotionProposed(Event):
-    """The gate would promote, and the policy asks people first; `imece gate approve` answers."""
+    """The gate would promote, but the policy asks people (`imece gate approve`) or a canary first.
+
+    With `canary` the candidate is the challenger: that service shows it to some users.
+    """
 
     topic: ClassVar[Topic] = Topic(
         "imece.promotion.proposed.v1",
@@ -29,10 +32,12 @@ class PromotionProposed(Event):
     champion: ModelRef
     """What serves until then."""
     policy: Name
-    people: Annotated[int, Field(ge=1)]
-    """So many different people have to approve, none of them `requested_by`."""
+    people: Annotated[int, Field(ge=0)]
+    """So many different people have to approve, none of them `requested_by`; 0: nobody has to."""
     requested_by: Name | None = None
     expires_at: AwareDatetime
+    canary: Name | None = None
+    """Whose `imece.canary.reported.v1` is waited for as well."""
 
 
 class PromotionApproved(Event):
@@ -68,3 +73,26 @@ class BreakerCleared(Event):
     evaluations: Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)]
     by: Name
     note: ShortText = ""
+
+
+class CanaryReported(Event):
+    """How a challenger compares with the champion among users, counted from its beginning.
+
+    A report counts everything before it, so one that comes twice or late changes nothing.
+    """
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.canary.reported.v1",
+        "evaluation",
+        ("upstream",),
+        ("evaluator",),
+        1,
+        3650,
+        public=True,
+    )
+    evaluation: Name
+    by: Name
+    """The service that the proposal names as `canary`."""
+    wins: Count
+    """Pairs in which the challenger was better; pairs without a difference are in neither."""
+    losses: Count

@@ -21,10 +21,11 @@ from imece.events import (
     ModelRef,
     ModelTrained,
     PromotionDecided,
+    PromotionProposed,
 )
 from imece.runtime.lineage import Trained, artifact
 
-KINDS = (AdapterTrained, ModelTrained, EvaluationCompleted, PromotionDecided)
+KINDS = (AdapterTrained, ModelTrained, EvaluationCompleted, PromotionProposed, PromotionDecided)
 EXPERIMENT = "imece"
 CHAMPION, CHALLENGER = "champion", "challenger"
 _MOST = 250  # characters of a parameter's value
@@ -51,6 +52,8 @@ class Tracker:
             self._trained(data, int(event.time.timestamp() * 1000))
         elif isinstance(data, EvaluationCompleted):
             self._evaluated(data, int(event.time.timestamp() * 1000))
+        elif isinstance(data, PromotionProposed):
+            self._challenges(data)
         elif isinstance(data, PromotionDecided):
             self._decided(data)
 
@@ -90,10 +93,17 @@ class Tracker:
             self._client.log_batch(run, metrics=values)
             self._client.set_tag(run, "imece.evaluation", data.evaluation)
 
-    def _decided(self, data: PromotionDecided) -> None:
+    def _challenges(self, data: PromotionProposed) -> None:
+        name, version = self._candidate(data)
+        self._client.set_registered_model_alias(name, CHALLENGER, version)
+
+    def _candidate(self, data: PromotionProposed | PromotionDecided) -> tuple[str, str]:
         ref = data.candidate
         digest, uri = ref.adapter_digest or ref.base_digest, ref.adapter or ref.base
-        name, version = self._version(data.model, str(digest), uri, None, "")
+        return self._version(data.model, str(digest), uri, None, "")
+
+    def _decided(self, data: PromotionDecided) -> None:
+        name, version = self._candidate(data)
         self._client.set_model_version_tag(name, version, "imece.verdict", data.verdict)
         self._client.set_model_version_tag(name, version, "imece.evaluation", data.evaluation)
         if data.verdict == "promote":

@@ -255,6 +255,7 @@ async def test_the_service_is_put_together_without_opening_anything(tmp_path: Pa
         "imece.judgement.completed.v1",
         "imece.promotion.approved.v1",
         "imece.breaker.cleared.v1",
+        "imece.canary.reported.v1",
         "imece.job.cancel-requested.v1",
     }
     assert not (tmp_path / "home" / "evaluator.db").exists()
