@@ -143,6 +143,7 @@ def _completed(
         usage=usage,
         mode=request.mode,
         score=decision.score,
+        scores=decision.scores,
         confidence=decision.confidence,
         stage=stage,
         flags=family_flags(request, [judge.family for judge in deciding]),

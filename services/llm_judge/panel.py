@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from imece.events import JudgementRequested
 from imece.runtime.families import UNKNOWN
@@ -35,6 +36,7 @@ class Decision:
     first: Preference = "unscored"
     second: Preference = "unscored"
     reason: str = ""
+    scores: tuple[float, ...] = ()
 
 
 def family_flags(request: JudgementRequested, families: Sequence[str]) -> tuple[str, ...]:
@@ -71,16 +73,19 @@ def decide(request: JudgementRequested, opinions: Sequence[Opinion]) -> Decision
 
 
 def _pointwise(request: JudgementRequested, opinions: Sequence[Opinion], reason: str) -> Decision:
-    means = [
-        o.replies[0].outcome.mean for o in opinions if isinstance(o.replies[0].outcome, Scores)
+    told = [
+        reply.outcome for o in opinions for reply in o.replies if isinstance(reply.outcome, Scores)
     ]
-    if not means:
+    if not told:
         return Decision("unscored", reason=reason)
-    score = sum(means) / len(means)
+    score = fmean(each.mean for each in told)
     passed = score >= request.pass_at
-    agree = sum((mean >= request.pass_at) == passed for mean in means) / len(means)
+    agree = fmean((each.mean >= request.pass_at) == passed for each in told)
     verdict: Preference = "a" if passed else "b"
-    return Decision(verdict, agree, round(score, 6), verdict, verdict)
+    scores = tuple(
+        round(fmean(column), 6) for column in zip(*(each.scores for each in told), strict=True)
+    )
+    return Decision(verdict, agree, round(score, 6), verdict, verdict, scores=scores)
 
 
 def _plural(votes: Sequence[Preference]) -> Preference:

@@ -27,7 +27,7 @@ from imece.runtime.database import Database
 from imece.runtime.delivery import Subscription, batch
 from services.llm_judge import probes, store
 from services.llm_judge.cascade import Cascade, Judged
-from services.llm_judge.people import doubtful, needs_people, review
+from services.llm_judge.people import questions
 
 log = structlog.get_logger()
 SOURCE = "imece/llm-judge"
@@ -245,6 +245,7 @@ def _voided(judged: Judged) -> Judged:
         "reason": "probe_failed: the judge got a known answer wrong in this batch",
         "confidence": None,
         "score": None,
+        "scores": (),
         "flags": (*judged.verdict.flags, "void"),
     }
     return Judged(judged.verdict.model_copy(update=void))
@@ -256,14 +257,13 @@ def _parked_for(age: float, asked: float) -> float:
 
 
 def announcements(stored: store.Stored) -> list[Envelope[Any]]:
-    """Return the events of a verdict, the same each time: itself, and the doubt put to people."""
+    """Return the events of a verdict, the same each time: itself, and what people may be asked."""
     verdict, judged = stored.verdict, stored.judged
     assert verdict is not None
     assert judged is not None
     id = derived_id(stored.id, JudgementCompleted.topic.name)
     told: list[Envelope[Any]] = [Envelope(verdict, id, SOURCE, judged, stored.traceparent)]
-    if needs_people(stored.id, verdict):
-        asked = review(stored.id, stored.request, doubt=doubtful(verdict))
-        id = derived_id(stored.id, ReviewRequested.topic.name)
+    for asked in questions(stored.id, stored.request, verdict):
+        id = derived_id(asked.item, ReviewRequested.topic.name)
         told.append(Envelope(asked, id, SOURCE, judged, stored.traceparent))
     return told

@@ -132,22 +132,17 @@ def summary(told: Sequence[JudgementCompleted]) -> list[dict[str, Any]]:
 
 @app.command()
 @handle_errors()
-def pairs(
-    audits: Annotated[
-        float, typer.Option(min=1e-6, max=1, help="Share of sure verdicts that people were asked.")
-    ] = 0.02,
-) -> None:
+def pairs() -> None:
     """Print verdicts with people's answers from Kafka, as lines for `imece judge calibrate`."""
-    for row in asyncio.run(_pairs(where(), audits)):
+    for row in asyncio.run(_pairs(where())):
         typer.echo(row.model_dump_json(exclude_none=True))
 
 
-async def _pairs(at: Where, audits: float) -> list[Labelled]:
+async def _pairs(at: Where) -> list[Labelled]:
     return labelled(
         await events_of(at, JudgementRequested),
         await events_of(at, JudgementCompleted),
         await events_of(at, ReviewAnswered),
-        audits,
     )
 
 
@@ -155,14 +150,15 @@ def labelled(
     asked: Sequence[Envelope[JudgementRequested]],
     told: Sequence[Envelope[JudgementCompleted]],
     answers: Sequence[Envelope[ReviewAnswered]],
-    audits: float,
 ) -> list[Labelled]:
-    """Join verdicts with people's answers; what people skipped is left out."""
-    people: dict[str, list[str]] = {}
+    """Join verdicts with people's answers; what people skipped is left out.
+
+    An answer weighs the inverse of the chance that its item was asked at all.
+    """
+    people: dict[str, list[ReviewAnswered]] = {}
     for answer in answers:
         if answer.data.choice is not None and answer.data.item.startswith("judgement/"):
-            label = ("a", "b", "tie")[min(answer.data.choice, 2)]
-            people.setdefault(answer.data.item.removeprefix("judgement/"), []).append(label)
+            people.setdefault(answer.data.item.removeprefix("judgement/"), []).append(answer.data)
     verdicts = {event.id: event.data for event in told}
     found = []
     for event in asked:
@@ -170,14 +166,13 @@ def labelled(
         id = derived_id("judgement", event.source, event.id)
         verdict = verdicts.get(derived_id(id, JudgementCompleted.topic.name))
         if verdict is not None and id in people:
-            found.append(_labelled(event.data, verdict, people[id], audits))
+            found.append(_labelled(event.data, verdict, people[id]))
     return found
 
 
 def _labelled(
-    asked: JudgementRequested, verdict: JudgementCompleted, people: list[str], audits: float
+    asked: JudgementRequested, verdict: JudgementCompleted, people: list[ReviewAnswered]
 ) -> Labelled:
-    doubted = bool({"uncertain", "suspected_injection"} & set(verdict.flags))
     families = asked.families if len(asked.families) == 2 else (None, None)
     return Labelled.model_validate(
         {
@@ -187,12 +182,12 @@ def _labelled(
             "confidence": verdict.confidence,
             "first_order": verdict.first_order,
             "second_order": verdict.second_order,
-            "people": people,
+            "people": [("a", "b", "tie")[min(each.choice or 0, 2)] for each in people],
             "length_a": len(asked.answer_a),
             "length_b": len(asked.answer_b) if asked.mode == "pairwise" else None,
             "family_a": families[0],
             "family_b": families[1],
-            "weight": 1 if doubted else 1 / audits,
+            "weight": 1 / people[0].inclusion,
         }
     )
 

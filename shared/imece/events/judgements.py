@@ -81,6 +81,8 @@ class JudgementCompleted(Event):
     """Pointwise: `a` is an answer that passes, `b` one that does not."""
     score: Annotated[float, Field(ge=1, le=5)] | None = None
     """Pointwise: mean over the criteria."""
+    scores: Annotated[tuple[Annotated[float, Field(ge=1, le=5)], ...], Field(max_length=8)] = ()
+    """Pointwise: the score of each criterion, the mean over the judges."""
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of votes (each judge in each order) that agree with the verdict."""
     stage: Count = 0

@@ -7,7 +7,7 @@ from typing import Any
 
 from imece.cli.judge import labelled, summary
 from imece.events import Envelope, JudgementCompleted, JudgementRequested, ReviewAnswered
-from services.llm_judge import people, store
+from services.llm_judge import store
 from services.llm_judge.routes import announcements
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
@@ -43,16 +43,22 @@ def test_answers_find_their_verdict_and_weigh_by_their_chance() -> None:
     doubt, sure = judged(1, flags=("uncertain",), verdict="tie"), judged(2)
     told = [announcements(stored)[0] for _, stored in (doubt, sure)]
     answers = [
-        Envelope(ReviewAnswered(item=item, reviewer=who, choice=choice), who, "people", NOW)
-        for item, who, choice in (
-            (people.review(doubt[1].id, doubt[1].request).item, "r1", 2),
-            (people.review(doubt[1].id, doubt[1].request).item, "r2", 0),
-            (people.review(sure[1].id, sure[1].request).item, "r1", 1),
-            (people.review(sure[1].id, sure[1].request).item, "r2", None),
-            ("feedback/other", "r1", 0),
+        Envelope(
+            ReviewAnswered(item=item, reviewer=who, choice=choice, inclusion=chance),
+            who,
+            "people",
+            NOW,
+        )
+        for item, who, choice, chance in (
+            (f"judgement/{doubt[1].id}", "r1", 2, 1),
+            (f"judgement/{doubt[1].id}", "r2", 0, 1),
+            (f"judgement/{sure[1].id}", "r1", 1, 0.02),
+            (f"judgement/{sure[1].id}", "r2", None, 0.02),
+            (f"judgement/{sure[1].id}/1", "r2", 4, 0.02),
+            ("feedback/other", "r1", 0, 1),
         )
     ]
-    first, second = labelled([doubt[0], sure[0]], told, answers, audits=0.02)
+    first, second = labelled([doubt[0], sure[0]], told, answers)
     assert (first.verdict, first.people, first.weight) == ("tie", ("tie", "a"), 1)
     assert (second.verdict, second.people, second.weight) == ("a", ("b",), 50)
     assert (second.slice, second.family_b, second.length_a) == ("maths", "openai", 11)
@@ -60,7 +66,7 @@ def test_answers_find_their_verdict_and_weigh_by_their_chance() -> None:
 
 def test_a_verdict_that_nobody_answered_is_no_row() -> None:
     event, stored = judged(1)
-    assert labelled([event], [announcements(stored)[0]], [], 0.02) == []
+    assert labelled([event], [announcements(stored)[0]], []) == []
 
 
 def test_a_report_accounts_for_every_attempt() -> None:

@@ -122,7 +122,9 @@ def test_whether_a_score_passes_is_computed_here() -> None:
     read = ask.read(asked, scores("IT IS 4", 5, 3))
     assert read == Scores(evidence="IT IS 4", scores=(5, 3))
     told = Opinion("j", "unknown", (Reply(read),))
-    assert decide(asked, [told]) == Decision("a", 1.0, 4.0, "a", "a")
+    assert decide(asked, [told]) == Decision("a", 1.0, 4.0, "a", "a", scores=(5, 3))
+    other = Opinion("k", "unknown", (Reply(Scores(evidence="4", scores=(4, 4))),))
+    assert decide(asked, [told, other]).scores == (4.5, 3.5)
     strict = asked.model_copy(update={"pass_at": 4.5})
     assert decide(strict, [told]).verdict == "b"
 
@@ -148,24 +150,61 @@ def test_a_missing_probe_is_no_wrong_one() -> None:
     assert probes.failed([("a", "a"), ("tie", "b")])
 
 
+def judged(verdict: str = "a", orders: str = "aa", **fields: Any) -> JudgementCompleted:
+    full = {"a": "a", "b": "b", "t": "tie", "u": "unscored"}
+    given = {"item": "i", "evaluation": "e", "judge": "j", "verdict": verdict}
+    given |= {"first_order": full[orders[0]], "second_order": full[orders[1]]}
+    return JudgementCompleted.model_validate(given | fields)
+
+
 def test_people_see_what_hides_in_an_answer_and_no_verdict() -> None:
-    asked = people.review("1", request(answer_b="x\u202ey\x00", slice="maths"))
+    (asked,) = people.questions("1", request(answer_b="x\u202ey\x00", slice="maths"), judged())
     assert asked.options == ("4", "x[U+202E]y[U+0000]", "tie")
     assert (asked.item, asked.origin, asked.slice) == ("judgement/1", "judgement", "maths")
     assert people.visible(" ") == "(empty)"
     assert len(people.visible("\u202e" * 100_000)) == people.MOST
-    assert people.review("1", point()).options == ("good enough", "not good enough")
+    (asked,) = people.questions("1", point(), judged(mode="pointwise"))
+    assert asked.options == ("good enough", "not good enough")
 
 
-def test_a_share_of_sure_verdicts_is_audited_always_the_same() -> None:
-    sure = JudgementCompleted(
-        item="i", evaluation="e", verdict="a", first_order="a", second_order="a", judge="j"
-    )
-    drawn = [people.needs_people(f"id-{n}", sure) for n in range(20_000)]
-    assert drawn == [people.needs_people(f"id-{n}", sure) for n in range(20_000)]
-    assert sum(drawn) / len(drawn) == pytest.approx(people.AUDITS, abs=0.004)
-    weak = sure.model_copy(update={"weak": True, "flags": ("uncertain",)})
-    assert not any(people.needs_people(f"id-{n}", weak) for n in range(1000))
-    unscored = sure.model_copy(update={"verdict": "unscored"})
-    assert not any(people.needs_people(f"id-{n}", unscored) for n in range(1000))
-    assert not people.review("1", request(), doubt=False).uncertain
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        (judged("a", "aa"), 1),
+        (judged("b", "bb"), 0),
+        (judged("tie", "ab"), 0.5),
+        (judged("a", "au"), 1),
+        (judged("tie", "tt"), 0),
+        (judged("a", "aa", mode="pointwise", confidence=0.75), 0.75),
+        (judged("b", "bb", mode="pointwise", confidence=0.75), 0.25),
+        (judged("unscored", "uu", flags=["uncertain"]), None),
+    ],
+)
+def test_the_queue_hears_what_the_judge_expects(
+    verdict: JudgementCompleted, expected: float | None
+) -> None:
+    asked = point() if verdict.mode == "pointwise" else request()
+    assert people.questions("1", asked, verdict)[0].predicted == expected
+
+
+def test_every_doubt_is_asked_and_of_the_rest_the_queue_draws() -> None:
+    (sure,) = people.questions("1", request(), judged())
+    assert (sure.criticality, sure.uncertain) == ("low", False)
+    for flag in ("uncertain", "suspected_injection"):
+        (doubt,) = people.questions("1", request(), judged("tie", "ab", flags=[flag]))
+        assert (doubt.criticality, doubt.uncertain) == ("high", True)
+
+
+def test_nobody_is_asked_about_a_weak_or_a_void_verdict() -> None:
+    assert people.questions("1", request(), judged(weak=True, flags=["uncertain"])) == []
+    assert people.questions("1", request(), judged("unscored", "uu", flags=["void"])) == []
+
+
+def test_each_named_criterion_is_a_rating_with_what_the_judge_gave_it() -> None:
+    told = judged(mode="pointwise", score=4, scores=[5, 3], confidence=1)
+    _, right, short = people.questions("1", point(criteria=["right", "short"]), told)
+    assert (right.item, right.criterion, right.predicted) == ("judgement/1/1", "right", 1)
+    assert (short.item, short.criterion, short.predicted) == ("judgement/1/2", "short", 0.5)
+    assert (short.options, short.answer) == (("1", "2", "3", "4", "5"), "It is 4, of course.")
+    alone = told.model_copy(update={"scores": (4.0,)})
+    assert len(people.questions("1", point(), alone)) == 1
