@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from imece.events import Correction, FeedbackSubmitted, Rating, Reason, Thumb
+from imece.runtime.lookalikes import LOOKALIKES, TWINS
 from imece.runtime.text import fold
-from services.feedback_guard import claims, injection
+from services.feedback_guard import claims, injection, views
 from services.feedback_guard.policy import Policy
 
 _HIDDEN = re.compile(
@@ -21,10 +23,6 @@ _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _LATIN = re.compile("[a-zA-Z\u00c0-\u024f]")
 _OTHER = re.compile("[\u0370-\u03bb\u03bd-\u03ff\u0400-\u052f]")  # Greek without mu, Cyrillic
-_LOOKS = str.maketrans(
-    "аеорсухіјѕԁɡһԛԝАВЕКМНОРСТУХІЈЅοαινρΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
-    "aeopcyxijsdghqwABEKMHOPCTYXIJSoaivpABEZHIKMNOPTYX",
-)
 _ORDER = re.compile(
     r"\b(?:say|repeat|respond with|reply with|answer with|output|print|write exactly|"
     r"state that|claim that|tell me that|(?:just|only|simply) (?:say|answer|write)|"
@@ -73,24 +71,40 @@ def target(feedback: FeedbackSubmitted) -> str:
     return feedback.answer if supports(feedback) else ""
 
 
-def read(feedback: FeedbackSubmitted) -> str:
-    """Return what is searched for orders: the text that the feedback is about, and the comment."""
+def read(feedback: FeedbackSubmitted) -> list[str]:
+    """Return what is searched for orders: text and comment, and what is disguised in them."""
     signal = feedback.signal
     text = signal.text if isinstance(signal, Correction) else feedback.answer
-    return plain(f"{text}\n{feedback.comment}")
+    return _undisguised(f"{text}\n{feedback.comment}")
+
+
+def _undisguised(text: str) -> list[str]:
+    shown = plain(text)
+    return [shown, plain(found)] if (found := views.disguised(shown)) else [shown]
+
+
+def trains_on_prompt(feedback: FeedbackSubmitted) -> bool:
+    """Tell whether the feedback becomes a row once it is accepted; three stars do not."""
+    return not (isinstance(feedback.signal, Rating) and feedback.signal.stars == 3)
 
 
 def reasons(
     feedback: FeedbackSubmitted, text: str, policy: Policy, scores: ModelScores = NO_SCORES
 ) -> list[Reason]:
-    """Return what speaks against the text that is taught and the comment beside it."""
+    """Return what speaks against the text that is taught, its prompt and the comment beside it."""
     weights, found = policy.weights, []
-    said = f"{text}\n{feedback.comment}"
+    asked = trains_on_prompt(feedback)
+    said = f"{text}\n{feedback.comment}\n{feedback.prompt if asked else ''}"
     if detail := hidden(said):
         found.append(Reason(code="invisible_text", nats=weights.invisible_text, detail=detail))
     if detail := mixed_scripts(said):
         found.append(Reason(code="mixed_scripts", nats=weights.mixed_scripts, detail=detail))
     found += _orders(read(feedback), policy, scores.injection)
+    if asked and not found:
+        odds, span = _in_prompt(feedback.prompt)
+        if odds >= policy.thresholds.injection_prompt:
+            nats = weights.injection_prompt
+            found.append(Reason(code="injection_prompt", nats=nats, detail=span[:80]))
     if scores.toxicity is not None and scores.toxicity >= policy.thresholds.toxic:
         detail = f"classifier {scores.toxicity:.2f}"
         found.append(Reason(code="toxic", nats=scores.toxicity * weights.toxic, detail=detail))
@@ -99,10 +113,16 @@ def reasons(
     return found
 
 
-def _orders(text: str, policy: Policy, chance: float | None) -> list[Reason]:
+@lru_cache(maxsize=512)  # popular questions come again
+def _in_prompt(prompt: str) -> tuple[float, str]:
+    """Look for orders to a model in a question; most questions are orders, so more is asked."""
+    return max(map(injection.score, _undisguised(prompt)))
+
+
+def _orders(texts: Sequence[str], policy: Policy, chance: float | None) -> list[Reason]:
     """Ask the n-gram model and, where there is one, the classifier; the stronger of them counts."""
     weight, limits, found = policy.weights.injection, policy.thresholds, []
-    odds, span = injection.score(text)
+    odds, span = max(map(injection.score, texts))
     if odds >= limits.injection:
         nats = min(1.0, 0.5 + odds / 4) * weight
         found.append(Reason(code="injection", nats=nats, detail=span[:80]))
@@ -114,7 +134,7 @@ def _orders(text: str, policy: Policy, chance: float | None) -> list[Reason]:
 
 def plain(text: str) -> str:
     """Return the text as a reader sees it: nothing hidden, look-alike letters as Latin."""
-    return unicodedata.normalize("NFKC", _HIDDEN.sub("", text)).translate(_LOOKS)
+    return unicodedata.normalize("NFKC", _HIDDEN.sub("", text)).translate(LOOKALIKES)
 
 
 def hidden(text: str) -> str:
@@ -144,7 +164,7 @@ def mixed_scripts(text: str) -> str:
             continue
         if _LATIN.search(word):
             return str(word)[:80]
-        if latin > len(words) / 2 and all(map(_LATIN.match, word.translate(_LOOKS))):
+        if latin > len(words) / 2 and all(map(_LATIN.match, word.translate(TWINS))):
             return str(word)[:80]
     return ""
 

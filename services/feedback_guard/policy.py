@@ -36,6 +36,7 @@ class Weights(_Part):
     sampled: float
     rival: float
     toxic: float = 4.0
+    injection_prompt: float = 2.0
 
 
 class Admission(_Part):
@@ -55,6 +56,7 @@ class Thresholds(_Part):
     reject: float
     injection: float
     injection_model: float = 0.9
+    injection_prompt: float = 2.0
     toxic: float = 0.8
     young_days: float
     campaign_accounts: int

@@ -57,7 +57,7 @@ class Scorers:
 
     def score(self, events: Sequence[Envelope[FeedbackSubmitted]]) -> list[ModelScores]:
         """Return what each model says about each event; every model runs once over the batch."""
-        orders = self._column("INJECTION_MODEL", [content.read(e.data) for e in events])
+        orders = self._column("INJECTION_MODEL", ["\n".join(content.read(e.data)) for e in events])
         toxic = self._column("TOXICITY_MODEL", [content.target(e.data) for e in events])
         return [ModelScores(*both) for both in zip(orders, toxic, strict=True)]
 

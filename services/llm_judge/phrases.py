@@ -7,15 +7,6 @@ from __future__ import annotations
 
 import re
 
-_CYRILLIC = dict(zip("аеорсухкмтвніјѕԁӏ", "aeopcyxkmtbhijsdl", strict=True))
-_GREEK = dict(zip("αορτυνικε", "aoptuvike", strict=True))
-CONFUSABLES = str.maketrans(
-    _CYRILLIC
-    | _GREEK
-    | {k.upper(): v for k, v in (_CYRILLIC | _GREEK).items() if len(k.upper()) == 1}
-)
-"""Letters that look Latin; only for matching, never for what anyone reads."""
-
 OPENERS = frozenset(
     {
         "",

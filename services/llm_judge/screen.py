@@ -10,7 +10,8 @@ import binascii
 import re
 import unicodedata
 
-from services.llm_judge.phrases import CONFUSABLES, OPENERS, PATTERNS, SQUEEZED
+from imece.runtime.lookalikes import LOOKALIKES
+from services.llm_judge.phrases import OPENERS, PATTERNS, SQUEEZED
 
 _ZERO_WIDTH = "\u200b\u2060\u2061\u2062\u2063\u2064\ufeff\u180e\u00ad\u034f\u115f\u1160\u3164\uffa0"
 _JOINERS = "\u200c\u200d"
@@ -60,7 +61,7 @@ def suspect(answer: str, question: str = "") -> str | None:
 
 def folded(text: str) -> str:
     """Return `text` as a reader sees it: NFKC, look-alikes as Latin, one case, single blanks."""
-    plain = unicodedata.normalize("NFKC", text).translate(CONFUSABLES).casefold()
+    plain = unicodedata.normalize("NFKC", text).translate(LOOKALIKES).casefold()
     plain = "".join(c for c in plain if c not in _ZERO_WIDTH + _JOINERS + _MARKS)
     return " ".join(plain.replace("i\u0307", "i").replace("ı", "i").split())
 
