@@ -5,8 +5,8 @@ from __future__ import annotations
 from imece.runtime.app import Publish, Service
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
-from imece.runtime.jobs import Jobs
 from imece.runtime.jobs.places import places
+from imece.runtime.jobs.runner import Jobs
 from imece.runtime.runs import child_environment
 from imece.runtime.settings import Settings
 from services.adapter import store

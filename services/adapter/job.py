@@ -195,4 +195,4 @@ def _metrics(result: recipe.Result, left_out: int, joules: float | None) -> dict
 
 
 if __name__ == "__main__":
-    raise SystemExit(child.main(work))
+    child.run(work)

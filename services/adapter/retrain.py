@@ -17,8 +17,9 @@ from imece.events import AdapterTainted, DatasetPublished, DatasetRef, Envelope,
 from imece.runtime import datasets
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
-from imece.runtime.jobs import Job, JobRequest, Jobs
+from imece.runtime.jobs import Job, JobRequest
 from imece.runtime.jobs.model import SPLIT
+from imece.runtime.jobs.runner import Jobs
 from services.adapter import store
 from services.adapter.sweep import TRIAL
 

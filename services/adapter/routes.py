@@ -14,7 +14,8 @@ from imece.events import (
     JobCancelRequested,
 )
 from imece.runtime.delivery import Subscription, each
-from imece.runtime.jobs import Job, JobRequest, Jobs
+from imece.runtime.jobs import Job, JobRequest
+from imece.runtime.jobs.runner import Jobs
 from services.adapter import core, sweep
 from services.adapter.retrain import Retrains
 from services.adapter.sweeps import Sweeps

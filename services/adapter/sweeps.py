@@ -24,8 +24,9 @@ from imece.events import (
 from imece.events.sweeps import Sweep
 from imece.runtime.app import Publish
 from imece.runtime.database import Database
-from imece.runtime.jobs import Job, JobRequest, Jobs
+from imece.runtime.jobs import Job, JobRequest
 from imece.runtime.jobs.model import TERMINAL
+from imece.runtime.jobs.runner import Jobs
 from services.adapter import core, store, sweep
 from services.adapter.store import Stored
 

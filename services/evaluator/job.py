@@ -13,7 +13,7 @@ from imece.errors import JobError, RejectedError
 from imece.events import DatasetRef, EvaluationPlan, ModelRef
 from imece.runtime import datasets
 from imece.runtime.artifacts import Artifacts
-from imece.runtime.jobs.child import ChildJob, main
+from imece.runtime.jobs.child import ChildJob, run
 from imece.runtime.settings import Settings
 from services.evaluator import core, metrics, probes, probing, suspects
 from services.evaluator.asking import Run
@@ -126,4 +126,4 @@ def _suites(artifacts: Artifacts, plan: EvaluationPlan) -> list[tuple[DatasetRef
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(work))
+    run(work)

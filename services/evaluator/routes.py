@@ -28,8 +28,9 @@ from imece.events import (
 from imece.runtime.app import Publish
 from imece.runtime.database import Database
 from imece.runtime.delivery import Subscription, batch, each
-from imece.runtime.jobs import Job, JobRequest, Jobs
+from imece.runtime.jobs import Job, JobRequest
 from imece.runtime.jobs import store as job_store
+from imece.runtime.jobs.runner import Jobs
 from services.evaluator import clears, core, proposals, store
 
 log = structlog.get_logger()

@@ -6,8 +6,8 @@ from sqlalchemy import MetaData
 
 from imece.runtime.app import Publish, Service
 from imece.runtime.database import Database
-from imece.runtime.jobs import Jobs
 from imece.runtime.jobs.places import places
+from imece.runtime.jobs.runner import Jobs
 from imece.runtime.jobs.store import define
 from imece.runtime.runs import child_environment
 from imece.runtime.settings import Settings

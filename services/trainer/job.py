@@ -175,4 +175,4 @@ def _metrics(result: recipe.Result, texts: int, joules: float | None) -> dict[st
 
 
 if __name__ == "__main__":
-    raise SystemExit(child.main(work))
+    child.run(work)

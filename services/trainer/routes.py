@@ -7,7 +7,8 @@ from typing import Any
 
 from imece.events import Envelope, Event, JobCancelRequested, TrainingRequested
 from imece.runtime.delivery import Subscription, each
-from imece.runtime.jobs import Job, JobRequest, Jobs
+from imece.runtime.jobs import Job, JobRequest
+from imece.runtime.jobs.runner import Jobs
 from services.trainer import core
 
 

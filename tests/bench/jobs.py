@@ -23,7 +23,8 @@ from imece.events import JobCancelRequested, new
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.checkpoints import Checkpoints
 from imece.runtime.database import Database
-from imece.runtime.jobs import Job, JobRequest, Jobs, store
+from imece.runtime.jobs import Job, JobRequest, store
+from imece.runtime.jobs.runner import Jobs
 from tests.bench.jobs_chaos import LEASE, SLOTS, Chaos, Impostor, Runners
 from tests.bench.jobs_work import unbroken
 from tests.bench.results import Result, Row

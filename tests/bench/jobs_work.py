@@ -14,7 +14,7 @@ from typing import Any
 
 from imece.events import Progress
 from imece.runtime.artifacts import Artifacts
-from imece.runtime.jobs.child import ChildJob, Stopped, main
+from imece.runtime.jobs.child import ChildJob, Stopped, run
 
 POINTS = [(x / 7, 3 * x / 7 - 1) for x in range(-7, 8)]
 
@@ -84,4 +84,4 @@ def _store(job: ChildJob, fit: Fit) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(work))
+    run(work)

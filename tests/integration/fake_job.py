@@ -14,7 +14,7 @@ from typing import Any
 
 from imece.errors import JobError
 from imece.events import Progress
-from imece.runtime.jobs.child import ChildJob, Stopped, main
+from imece.runtime.jobs.child import ChildJob, Stopped, run
 
 
 def work(job: ChildJob) -> dict[str, Any]:
@@ -105,4 +105,4 @@ MODES = {
 }
 
 if __name__ == "__main__":
-    raise SystemExit(main(work))
+    run(work)

@@ -15,7 +15,8 @@ from sqlalchemy import MetaData
 
 from imece.events import AuditRecorded, Envelope, Event, Failure
 from imece.runtime.database import Database
-from imece.runtime.jobs import Job, Jobs, store
+from imece.runtime.jobs import Job, store
+from imece.runtime.jobs.runner import Jobs
 
 ROOT = Path(__file__).parents[2]
 

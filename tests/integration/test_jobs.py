@@ -23,7 +23,8 @@ from imece.errors import UnavailableError
 from imece.events import JobCancelRequested, TrainingRequested, derived_id, new
 from imece.events.records import DatasetRef
 from imece.runtime.database import Database
-from imece.runtime.jobs import Job, JobRequest, Jobs, oom, store
+from imece.runtime.jobs import Job, JobRequest, oom, store
+from imece.runtime.jobs.runner import Jobs
 from tests.integration.job_runner import ROOT, Recorder, make_database, make_jobs
 
 CAUSE = new(

@@ -17,7 +17,8 @@ import pytest_asyncio
 from imece.events import JobCancelRequested, PretrainingRecipe, TrainingRequested, new
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
-from imece.runtime.jobs import Job, JobRequest, Jobs, store
+from imece.runtime.jobs import Job, JobRequest, store
+from imece.runtime.jobs.runner import Jobs
 from tests.integration.job_runner import make_database, make_jobs
 from tests.integration.test_jobs import CAUSE, running
 from tests.processes import command

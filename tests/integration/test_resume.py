@@ -13,7 +13,8 @@ import pytest
 from imece.events import AdaptationRequested, Instruction, LoraRecipe
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
-from imece.runtime.jobs import Job, JobRequest, Jobs, store
+from imece.runtime.jobs import Job, JobRequest, store
+from imece.runtime.jobs.runner import Jobs
 from tests.integration.job_runner import make_database, make_jobs
 from tests.integration.test_jobs import CAUSE
 from tests.integration.test_recipe import tiny  # noqa: F401 - a fixture

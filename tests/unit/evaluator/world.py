@@ -22,8 +22,8 @@ from imece.events import (
 )
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
-from imece.runtime.jobs import Jobs
 from imece.runtime.jobs import store as job_store
+from imece.runtime.jobs.runner import Jobs
 from services.evaluator import core, metrics, policy, probes, store
 from services.evaluator.core import Item
 from services.evaluator.decider import Decider
