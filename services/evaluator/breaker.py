@@ -1,7 +1,7 @@
 """The circuit breaker: after repeated breaches of a model's second gate nothing of it is promoted.
 
-All pure. A breach is a decision; people clear breaches by naming the decisions they looked at,
-so no clock says what is cleared.
+All pure. Versions of a model count as one. A breach is a decision; people clear breaches by naming
+the decisions they looked at, so no clock says what is cleared.
 """
 
 from __future__ import annotations

@@ -18,13 +18,9 @@ from imece.errors import RejectedError, UnavailableError
 from imece.events import (
     AuditRecorded,
     Check,
-    Envelope,
-    Event,
     JudgementCompleted,
     PromotionDecided,
     PromotionProposed,
-    derived_id,
-    new,
 )
 from imece.runtime.app import Publish
 from imece.runtime.artifacts import Artifacts
@@ -41,7 +37,6 @@ from services.evaluator.policy import Policy
 from services.evaluator.store import Evaluation
 
 log = structlog.get_logger()
-SOURCE = "imece/evaluator"
 PARTS = ("items", "baseline")
 VERDICTS = Counter("imece_promotions", "Gate decisions", ["verdict"])
 
@@ -103,7 +98,7 @@ class Decider:
                 return await self._withhold(evaluation, _lost(error), now)
             wanted = blind.to_judge(evaluation.id, candidate, baseline, limit, _families(job))
         if wanted:
-            await self._publish(*(self._wrap(evaluation, each, each.item) for each in wanted))
+            await self._publish(*(evaluation.wrap(each, each.item) for each in wanted))
         deadline = now + self._patience
         await self._database.run(store.start_judging, evaluation.id, len(wanted), deadline)
         return None
@@ -179,8 +174,8 @@ class Decider:
             + f" until {event.expires_at.isoformat(timespec='seconds')}",
         )
         await self._publish(
-            self._wrap(evaluation, event, at=proposal.at),
-            self._wrap(evaluation, audit, "awaiting", at=proposal.at),
+            evaluation.wrap(event, at=proposal.at),
+            evaluation.wrap(audit, "awaiting", at=proposal.at),
         )
         await self._database.run(proposals.told, evaluation.id)
 
@@ -231,9 +226,7 @@ class Decider:
             detail=f"champion is {decision.champion.name} (evaluation {evaluation.id})"
             + (f"; approved by {', '.join(decision.approvals)}" if decision.approvals else ""),
         )
-        await self._publish(
-            self._wrap(evaluation, decision, at=at), self._wrap(evaluation, audit, at=at)
-        )
+        await self._publish(evaluation.wrap(decision, at=at), evaluation.wrap(audit, at=at))
         await self._leave_out.begin(evaluation, job, decision)
         await self._database.run(store.finish, evaluation.id)
         VERDICTS.labels(decision.verdict).inc()
@@ -246,13 +239,6 @@ class Decider:
             return evidence.items(self._artifacts, _part(result, name))
 
         return await asyncio.to_thread(load, "items"), await asyncio.to_thread(load, "baseline")
-
-    def _wrap(
-        self, evaluation: Evaluation, event: Event, part: str = "", at: datetime | None = None
-    ) -> Envelope[Event]:
-        id = derived_id(evaluation.id, event.topic.name, part)
-        fresh = new(event, SOURCE, id)
-        return Envelope(event, id, SOURCE, at or fresh.time, evaluation.traceparent)
 
 
 def proposed(artifacts: Artifacts, inputs: Evidence, now: float) -> PromotionProposed | None:

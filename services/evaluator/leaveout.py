@@ -30,11 +30,10 @@ from services.evaluator import breaker, hunts, probes, probing, suspects
 from services.evaluator.hunts import Hunt
 from services.evaluator.policy import Policy
 from services.evaluator.second import LeaveOutPolicy
-from services.evaluator.store import Evaluation
+from services.evaluator.store import SOURCE, Evaluation
 from services.evaluator.suspects import Found
 
 log = structlog.get_logger()
-SOURCE = "imece/evaluator"
 _PRIORITY = -50
 """Nobody waits for them as for a candidate."""
 
@@ -71,7 +70,7 @@ class LeaveOut:
         asked = {shard: requested(evaluation, job, shard, count) for shard in found}
         names = {shard: each.model for shard, each in asked.items()}
         await self._database.run(hunts.begin, evaluation.id, names, at.timestamp())
-        await self._publish(*(_wrap(evaluation, e, str(n), at) for n, e in asked.items()))
+        await self._publish(*(evaluation.wrap(e, str(n), at) for n, e in asked.items()))
 
     async def tick(self, now: float) -> None:
         """Conclude from what has come back, when it is all or the time is over."""
@@ -166,7 +165,7 @@ def concluded(
     for author in found.authors[: policy.most] if automatic else ():
         request = derived_id(hunt.evaluation.id, "leave-out", author)
         revoke = RevocationRequested(request=request, reason="leave-out", by=SOURCE, user=author)
-        events.append(_wrap(hunt.evaluation, revoke, author, at))
+        events.append(hunt.evaluation.wrap(revoke, author, at))
     return events
 
 
@@ -178,9 +177,4 @@ def _audit(evaluation: Evaluation, action: str, detail: str, at: datetime) -> En
         actor=SOURCE,
         detail=detail,
     )
-    return _wrap(evaluation, audit, "leave-out", at)
-
-
-def _wrap(evaluation: Evaluation, event: Event, part: str, at: datetime) -> Envelope[Event]:
-    id = derived_id(evaluation.id, event.topic.name, part)
-    return Envelope(event, id, SOURCE, at, evaluation.traceparent)
+    return evaluation.wrap(audit, "leave-out", at)

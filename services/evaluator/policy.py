@@ -93,7 +93,7 @@ class ApprovalPolicy(Strict):
 
 
 class BreakerPolicy(Strict):
-    """Breaches of one model (by its name) after which nothing of that name is promoted."""
+    """Breaches of one model (its name without a version) after which nothing of it is promoted."""
 
     breaches: Annotated[int, Field(ge=1)]
     days: Annotated[float, Field(gt=0)]

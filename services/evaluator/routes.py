@@ -34,7 +34,6 @@ from imece.runtime.jobs.runner import Jobs
 from services.evaluator import clears, core, proposals, store
 
 log = structlog.get_logger()
-SOURCE = "imece/evaluator"
 SCHEMES = ("endpoint:", "hf:", "wheel:", "file:///", "/", "s3://")
 
 
@@ -113,7 +112,7 @@ class Routes:
             actor=said.by,
             detail=f"{', '.join(known)}. {said.note}"[:2000],
         )
-        await self._publish(caused(audit, SOURCE, event))
+        await self._publish(caused(audit, store.SOURCE, event))
         log.info("gate.cleared", model=said.model, by=said.by, decisions=len(known))
 
     async def on_canary(self, event: Envelope[CanaryReported]) -> None:

@@ -22,12 +22,22 @@ from sqlalchemy import (
     update,
 )
 
-from imece.events import EvaluationPlan, JudgementCompleted, ModelRef, PromotionDecided
+from imece.events import (
+    Envelope,
+    EvaluationPlan,
+    Event,
+    JudgementCompleted,
+    ModelRef,
+    PromotionDecided,
+    derived_id,
+    new,
+)
 from imece.runtime.database import insert_new, upsert
 from imece.runtime.jobs import store as jobs
 from imece.runtime.jobs.model import Job
 from services.evaluator.core import Asked
 
+SOURCE = "imece/evaluator"
 METADATA = MetaData()
 jobs.define(METADATA)
 EVALUATIONS = Table(
@@ -78,6 +88,11 @@ class Evaluation:
     judge_asked: int
     decision: PromotionDecided | None
     decided_at: datetime | None
+
+    def wrap(self, event: Event, part: str = "", at: datetime | None = None) -> Envelope[Event]:
+        """Return the envelope of what this evaluation causes: the same id whenever it is told."""
+        id = derived_id(self.id, event.topic.name, part)
+        return Envelope(event, id, SOURCE, at or new(event, SOURCE, id).time, self.traceparent)
 
 
 def add(

@@ -22,6 +22,7 @@ from imece.events import (
     PromotionDecided,
     PromotionProposed,
 )
+from imece.runtime.families import unversioned
 from imece.runtime.text import fold
 
 app = typer.Typer(no_args_is_help=True, help="Look at promotions.")
@@ -84,7 +85,7 @@ def clear(
     by: By,
     note: Note = "",
 ) -> None:
-    """Let MODEL be promoted again after breaches; look at them with `imece gate explain` first."""
+    """Let MODEL, in any version, be promoted again; look at its breaches with `explain` first."""
     cleared = asyncio.run(_clear(where(), model, by, note))
     typer.echo(f"{by} clears {len(cleared)} decisions about {model}: {', '.join(cleared)}")
     typer.echo("evaluate it again to propose a promotion")
@@ -92,11 +93,17 @@ def clear(
 
 async def _clear(at: Where, model: str, by: str, note: str) -> list[str]:
     told = await events_of(at, BreakerCleared)
-    before = {id for event in told if event.data.model == model for id in event.data.evaluations}
+    line = unversioned(model)
+    before = {
+        id
+        for event in told
+        if unversioned(event.data.model) == line
+        for id in event.data.evaluations
+    }
     found = dict.fromkeys(
         event.data.evaluation
         for event in await events_of(at, PromotionDecided)
-        if event.data.model == model
+        if unversioned(event.data.model) == line
         and (event.data.verdict == "reject" or event.data.rolled_back)
         and event.data.evaluation not in before
     )

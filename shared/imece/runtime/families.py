@@ -25,3 +25,14 @@ def family_of(model: str) -> str:
         if re.search(pattern, model.casefold()):
             return family
     return UNKNOWN
+
+
+_VERSION = re.compile(r"(?:[-_.@:/ ]+(?:v|version|rev|r)?[-_.]?\d+(?:[._-]\d+)*)+\Z", re.IGNORECASE)
+
+
+def unversioned(model: str) -> str:
+    """Return a model's name without its version: `support-v3`, `support@2026-11-24`, `support.12`.
+
+    A name that is nothing but a version stays as it is.
+    """
+    return _VERSION.sub("", model) or model

@@ -122,6 +122,19 @@ async def test_a_second_delivery_of_a_clearing_is_harmless(tmp_path: Path) -> No
         assert one.evaluation in told[0].detail
 
 
+async def test_versions_of_a_model_share_one_breaker_and_are_cleared_together(
+    tmp_path: Path,
+) -> None:
+    async with World(tmp_path) as world:
+        line = Line(world)
+        broken = [await line.decided(lie=True, model=f"support-v{n}") for n in (1, 2)]
+        assert (await line.decided(model="supporters-v1")).verdict == "promote"
+        stopped = await line.decided(model="support-v3")
+        assert (stopped.verdict, outcome(stopped)) == ("inconclusive", "inconclusive")
+        await line.clear(*broken, model="support-v3")
+        assert (await line.decided(model="support-v4")).verdict == "promote"
+
+
 async def test_what_is_not_about_the_model_is_refused(tmp_path: Path) -> None:
     async with World(tmp_path) as world:
         line = Line(world)
