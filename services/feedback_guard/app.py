@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imece import tokens
 from imece.errors import ConfigError
 from imece.runtime.app import Publish, Service
 from imece.runtime.artifacts import Artifacts
+from imece.runtime.card import data_sets
 from imece.runtime.database import Database
 from imece.runtime.settings import Settings
 from services.feedback_guard import store
-from services.feedback_guard.policy import load
+from services.feedback_guard.policy import Policy, load
 from services.feedback_guard.routes import Routes
 from services.feedback_guard.settings import GuardSettings
 
@@ -26,6 +28,7 @@ def build(settings: Settings, publish: Publish, own: GuardSettings | None = None
     policy, keys = load(own.policy), tokens.parse_keys(own.token_keys.get_secret_value())
     if policy.admission.tokens == "required" and not keys:
         raise ConfigError("the policy requires tokens: set IMECE_FEEDBACK_GUARD_TOKEN_KEYS")
+    _check_lineage(policy)
     database = Database(settings.database_url("feedback-guard"), store.METADATA, "feedback-guard")
     artifacts = Artifacts(settings.artifacts_url())
     scorers = _scorers(settings, own, artifacts)
@@ -33,6 +36,24 @@ def build(settings: Settings, publish: Publish, own: GuardSettings | None = None
     routes = Routes(database, artifacts, publish, policy, keys, scores=ask)
     resources = (database, scorers) if scorers else (database,)
     return Service("feedback-guard", routes.subscriptions(), (), resources)
+
+
+def _check_lineage(policy: Policy) -> None:
+    """Refuse a local reference model of ours that learned from more than trusted records.
+
+    Only a folder has a card to look at; who serves an endpoint has to know what is behind it.
+    """
+    for judge in policy.reference.judges:
+        folder = Path(judge.removeprefix("imece-local/").removesuffix(" (weak)"))
+        card = folder / "README.md"
+        if not card.is_file():
+            continue
+        learned = data_sets(card.read_text("utf-8"))
+        if learned is not None and (rest := learned - set(policy.trusted_record_sets)):
+            raise ConfigError(
+                f"[reference] {folder}: its card says that it learned from {min(rest)!r}, which is"
+                " not among trusted_record_sets; name a model that has seen no users' feedback"
+            )
 
 
 def _scorers(settings: Settings, own: GuardSettings, artifacts: Artifacts) -> Scorers | None:

@@ -72,11 +72,13 @@ class _Desk:
 
     def _wanted(self, scored: FeedbackScored, open: Sequence[str]) -> int:
         """Return how many more to ask when the invitations to `open` still stand."""
-        support = self.claims[scored.claim].support(scored.answer)
+        claim = self.claims[scored.claim]
+        support = claim.support(scored.answer)
+        voice = evidence.voice(evidence.preference(claim, scored.answer), self.policy)
         said = len(support.sampled_for) + len(support.sampled_against)
         pending = max(0, len(open) - said)
         lead = evidence.lead(scored, self.policy)
-        wanted = panel.missing(support, lead, pending, self.policy)
+        wanted = panel.missing(support, lead, pending, self.policy, voice)
         if wanted == 0 and pending == 0:
             self.done.add(key_of(scored))
         return wanted

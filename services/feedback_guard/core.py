@@ -19,7 +19,15 @@ from imece.events import (
 from services.feedback_guard import background, budgets, claims, content, minhash, subjects
 from services.feedback_guard.admission import Admission
 from services.feedback_guard.content import ModelScores
-from services.feedback_guard.evidence import Evidence, contradicts, evidence, prior, taught
+from services.feedback_guard.evidence import (
+    BLIND,
+    Evidence,
+    contradicts,
+    evidence,
+    prior,
+    taught,
+    weigh,
+)
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import Account, Claim, account_id
 
@@ -130,7 +138,7 @@ def decide(
     `cluster` with whom the account acts: `mates`.
     """
     known = evidence(scored, claim, policy)
-    reasons = [*scored.reasons, *_verifier_reasons(scored, known, policy)]
+    reasons = [*scored.reasons, *weigh(scored, known, policy)]
     reasons += _vote_reasons(scored, known, policy, prior(model, policy))
     if contradicts(scored) and scored.hard is None and not known.confirmed:
         reasons += _campaign(scored, claim, policy, near)
@@ -190,33 +198,6 @@ def _campaign(scored: FeedbackScored, claim: Claim, policy: Policy, near: int) -
     return []
 
 
-def _verifier_reasons(scored: FeedbackScored, known: Evidence, policy: Policy) -> list[Reason]:
-    found: list[Reason] = []
-    if scored.hard is not None:
-        return found
-    checks = (
-        ("arithmetic", known.arithmetic, policy.weights.verifier),
-        ("units", known.units, policy.weights.verifier),
-        ("dates", known.dates, policy.weights.verifier),
-        ("reference", known.reference, policy.weights.reference),
-        ("review", known.reviewed, policy.weights.verifier),
-        ("sample", known.sampled, 0.0),
-    )
-    for name, says, nats in checks:
-        if says is not None:
-            right = says == (scored.stance > 0)
-            code = f"{'confirmed' if right else 'refuted'}_by_{name}"
-            found.append(Reason(code=code, nats=-nats if right else nats))
-    agree, differ = known.asked if scored.stance > 0 else known.asked[::-1]
-    if agree or differ:
-        detail = f"{agree} of {agree + differ} users asked agree"
-        nats = policy.weights.sampled * (differ - agree)
-        found.append(Reason(code="second_opinion", nats=nats, detail=detail))
-    if known.rival and scored.stance > 0 and not known.confirmed:
-        found.append(Reason(code="rival_confirmed", nats=policy.weights.rival))
-    return found
-
-
 def settle_model(model: Account, decided: FeedbackDecided, scored: FeedbackScored) -> Account:
     """Credit or debit the model when feedback on its answer was resolved."""
     codes = {reason.code.partition("_by_")[0] for reason in decided.reasons}
@@ -252,8 +233,10 @@ def _verdict(
 ) -> Verdict:
     if scored.hard is not None:
         return "reject"
-    total = sum(reason.nats for reason in reasons)
-    against = {reason.code for reason in reasons if reason.nats > 0}
+    # The reference model speaks beside the users asked; no threshold is crossed by its word.
+    weighed = [reason for reason in reasons if reason.code != BLIND]
+    total = sum(reason.nats for reason in weighed)
+    against = {reason.code for reason in weighed if reason.nats > 0}
     taught_wrong = scored.stance > 0 and known.refuted
     if taught_wrong and (known.certain is False or known.reviewed is False):
         return "reject" if isinstance(scored.feedback.signal, Correction) else "quarantine"

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from imece.events import Correction, FeedbackScored, FeedbackSubmitted
+from imece.events import Correction, FeedbackScored, FeedbackSubmitted, Reason
 from services.feedback_guard import arithmetic, claims, dates, units
 from services.feedback_guard.policy import Policy
-from services.feedback_guard.state import Account, Claim, Support, slot
+from services.feedback_guard.state import Account, Claim, Support, mark, slot
+
+BLIND = "blind_reference"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Evidence:
     """How many of them so far say that it is right, and wrong."""
     rival: bool = False
     """People confirmed another answer to the question."""
+    blind: int = 0
+    """1 when the reference model prefers this answer to others, -1 when it prefers those."""
 
     @property
     def confirmed(self) -> bool:
@@ -73,15 +77,70 @@ def evidence(scored: FeedbackScored, claim: Claim, policy: Policy) -> Evidence:
     reference = None if said is None else _same(said, scored.answer)
     support = claim.support(scored.answer)
     others = (s for answer, s in claim.answers.items() if answer != slot(scored.answer))
+    blind = preference(claim, scored.answer)
     return Evidence(
         None if truth is None else _calculates(scored, truth),
         *_checked(scored.feedback.prompt, taught(scored.feedback)),
         reference,
         _reviewed(support, policy),
-        _sampled(support, lead(scored, policy)),
+        _sampled(support, lead(scored, policy), voice(blind, policy)),
         (len(support.sampled_for), len(support.sampled_against)),
         any(_reviewed(s, policy) or _sampled(s, policy.panel.lead) for s in others),
+        blind,
     )
+
+
+def preference(claim: Claim, answer: str) -> int:
+    """Return 1 where the reference model prefers this answer to all that it was compared with.
+
+    -1 where it prefers those, 0 where it was not asked or is of two minds.
+    """
+    said = set()
+    for other, support in claim.answers.items():
+        for word in support.compared:
+            better = word[0] == "+"
+            if other == slot(answer):
+                said.add(1 if better else -1)
+            elif word[1:] == mark(answer):
+                said.add(-1 if better else 1)
+    return said.pop() if len(said) == 1 else 0
+
+
+def voice(blind: int, policy: Policy) -> float:
+    """Return for how many of the users asked the reference model counts; never a whole lead."""
+    return blind * policy.weights.blind / policy.weights.sampled
+
+
+def weigh(scored: FeedbackScored, known: Evidence, policy: Policy) -> list[Reason]:
+    """Return what all but votes say about the answer, in nats; positive speaks for poison."""
+    found: list[Reason] = []
+    if scored.hard is not None:
+        return found
+    checks = (
+        ("arithmetic", known.arithmetic, policy.weights.verifier),
+        ("units", known.units, policy.weights.verifier),
+        ("dates", known.dates, policy.weights.verifier),
+        ("reference", known.reference, policy.weights.reference),
+        ("review", known.reviewed, policy.weights.verifier),
+        ("sample", known.sampled, 0.0),
+    )
+    for name, says, nats in checks:
+        if says is not None:
+            right = says == (scored.stance > 0)
+            code = f"{'confirmed' if right else 'refuted'}_by_{name}"
+            found.append(Reason(code=code, nats=-nats if right else nats))
+    agree, differ = known.asked if scored.stance > 0 else known.asked[::-1]
+    if agree or differ:
+        detail = f"{agree} of {agree + differ} users asked agree"
+        nats = policy.weights.sampled * (differ - agree)
+        found.append(Reason(code="second_opinion", nats=nats, detail=detail))
+    if known.rival and scored.stance > 0 and not known.confirmed:
+        found.append(Reason(code="rival_confirmed", nats=policy.weights.rival))
+    if known.blind:
+        detail = f"the model prefers {'this' if known.blind > 0 else 'another'} answer"
+        nats = -policy.weights.blind * known.blind * scored.stance
+        found.append(Reason(code=BLIND, nats=nats, detail=detail))
+    return found
 
 
 def prior(model: Account | None, policy: Policy) -> float:
@@ -106,9 +165,9 @@ def _reviewed(support: Support, policy: Policy) -> bool | None:
     return False if len(support.reviews_against) >= needed and not support.reviews_for else None
 
 
-def _sampled(support: Support, needed: int) -> bool | None:
+def _sampled(support: Support, needed: int, voice: float = 0.0) -> bool | None:
     """Wald's sequential test: decided as soon as one side leads by `needed`."""
-    ahead = len(support.sampled_for) - len(support.sampled_against)
+    ahead = len(support.sampled_for) - len(support.sampled_against) + voice
     return None if abs(ahead) < needed else ahead > 0
 
 

@@ -12,9 +12,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, select
 
-from imece.events import FeedbackDecided, FeedbackScored, Reason, RevocationRequested
+from imece.events import (
+    FeedbackDecided,
+    FeedbackScored,
+    JudgementCompleted,
+    Reason,
+    RevocationRequested,
+)
 from imece.runtime.database import insert_new, matching
-from services.feedback_guard import core, revocation, rows, store, tables
+from services.feedback_guard import core, reference, revocation, rows, store, tables
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.rows import Decision
 from services.feedback_guard.state import Account, account_id
@@ -55,6 +61,19 @@ def add_review(
     support = support.sampled(name, right) if sampled else support.reviewed(name, right)
     rows.save_claims(connection, {item.claim: claim.with_support(item.answer, support)})
     return _announced(connection, _resolve(connection, {item.claim: cause}, policy), cause)
+
+
+def add_preference(
+    connection: Connection, told: JudgementCompleted, policy: Policy, cause: str = ""
+) -> list[FeedbackDecided]:
+    """Book which of two answers the reference model prefers; decide what waited."""
+    preferred = reference.read(told, policy)
+    if preferred is None:
+        return []
+    claim = rows.claims(connection, [preferred.claim])[preferred.claim]
+    if (now := reference.booked(claim, preferred)) is not claim:
+        rows.save_claims(connection, {preferred.claim: now})
+    return _announced(connection, _resolve(connection, {preferred.claim: cause}, policy), cause)
 
 
 def backed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import zlib
 from collections.abc import Collection, Mapping, Sequence
@@ -35,13 +36,16 @@ def seat(event: Envelope[FeedbackSubmitted], policy: Policy) -> dict[str, object
     }
 
 
-def missing(support: Support, lead: int, pending: int, policy: Policy) -> int:
-    """Return how many more users to ask: as many open invitations as could decide at once."""
-    ahead = abs(len(support.sampled_for) - len(support.sampled_against))
+def missing(support: Support, lead: int, pending: int, policy: Policy, voice: float = 0.0) -> int:
+    """Return how many more users to ask: as many open invitations as could decide at once.
+
+    The reference model counts for `voice` users.
+    """
+    ahead = abs(len(support.sampled_for) - len(support.sampled_against) + voice)
     heard = len(support.sampled_for) + len(support.sampled_against)
     if ahead >= lead:
         return 0
-    return max(0, min(lead - ahead, policy.panel.most - heard) - pending)
+    return max(0, min(math.ceil(lead - ahead), policy.panel.most - heard) - pending)
 
 
 def draw(

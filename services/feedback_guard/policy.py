@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from imece.errors import ConfigError
 from services.feedback_guard import claims
@@ -37,6 +37,7 @@ class Weights(_Part):
     rival: float
     toxic: float = 4.0
     injection_prompt: float = 2.0
+    blind: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.2
 
 
 class Admission(_Part):
@@ -106,6 +107,24 @@ class Audit(_Part):
     share: float = 0.01
 
 
+class Reference(_Part):
+    """A model that is asked blindly which of two answers is right, through llm-judge."""
+
+    judges: tuple[str, ...] = ()
+    """The names in verdicts that count; with none nothing is asked."""
+    trained_on: Literal["", "trusted"] = ""
+    per_day: Annotated[float, Field(ge=0)] = 1000
+
+    @model_validator(mode="after")
+    def _has_learned_from_trusted_data_only(self) -> Self:
+        if self.judges and self.trained_on != "trusted":
+            raise ValueError(
+                '[reference] needs trained_on = "trusted": a model that learned from unchecked'
+                " feedback confirms its poison"
+            )
+        return self
+
+
 class Policy(_Part):
     """All of it."""
 
@@ -118,8 +137,16 @@ class Policy(_Part):
     campaign: Campaign
     budgets: Budgets
     audit: Audit = Audit()
+    reference: Reference = Reference()
     facts: dict[str, str] = {}
     """Questions that the operator has answered, such as house rules; they outrank all records."""
+
+    @model_validator(mode="after")
+    def _no_model_decides_alone(self) -> Self:
+        people = min(self.panel.lead, self.panel.praise_lead) - 1
+        if self.reference.judges and self.weights.blind > people * self.weights.sampled:
+            raise ValueError("weights.blind would decide without any person: lower it")
+        return self
 
     @cached_property
     def known(self) -> dict[str, str]:

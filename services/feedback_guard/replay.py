@@ -10,6 +10,7 @@ from imece.events import (
     Envelope,
     FeedbackDecided,
     FeedbackSubmitted,
+    JudgementCompleted,
     OpinionGiven,
     OpinionRequested,
     ReviewAnswered,
@@ -87,6 +88,10 @@ class Guard:
         key = review.item.removeprefix("feedback:")
         right = review.choice == 0
         return self._database.transact(later.add_review, key, review.reviewer, right, self.policy)
+
+    def compared(self, told: JudgementCompleted) -> list[FeedbackDecided]:
+        """Book a verdict of the reference model as it came over Kafka."""
+        return self._database.transact(later.add_preference, told, self.policy)
 
     def opinion_on(self, given: OpinionGiven, at: datetime) -> list[FeedbackDecided]:
         """Book an opinion as it came over Kafka, if it was invited (with keys that can tell)."""

@@ -19,6 +19,8 @@ from imece.events import (
     FeedbackScored,
     FeedbackSubmitted,
     Instruction,
+    JudgementCompleted,
+    JudgementRequested,
     OpinionGiven,
     OpinionRequested,
     Reason,
@@ -34,7 +36,16 @@ from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.datasets import read
 from imece.runtime.delivery import Rejected, Subscription, batch, each
-from services.feedback_guard import asking, audit, budgets, claims, later, revocation, store
+from services.feedback_guard import (
+    asking,
+    audit,
+    budgets,
+    claims,
+    later,
+    reference,
+    revocation,
+    store,
+)
 from services.feedback_guard.content import ModelScores
 from services.feedback_guard.evidence import contradicts, taught
 from services.feedback_guard.policy import Policy
@@ -85,6 +96,7 @@ class Routes:
             each(DatasetPublished, self.on_dataset),
             each(ReviewAnswered, self.on_review),
             each(OpinionGiven, self.on_opinion),
+            batch(JudgementCompleted, self.on_judgements),
             each(RevocationRequested, self.on_revocation),
         )
 
@@ -140,7 +152,9 @@ class Routes:
         ]
         opinions = await self._opinions(scored, waiting)
         ended = await self._expire(scored)
-        await self._publish(*map(_announcement, [*decided, *ended]), *reviews, *checks, *opinions)
+        compared = await self._database.run(reference.ask, waiting, self._policy)
+        questions = [*reviews, *checks, *opinions, *map(_compared, compared)]
+        await self._publish(*map(_announcement, [*decided, *ended]), *questions)
         _count([*decided, *ended])
         now = datetime.now(UTC)
         for item in scored:
@@ -205,6 +219,16 @@ class Routes:
         await self._publish(*map(_announcement, decided), *map(_asked, more))
         _count(decided)
 
+    async def on_judgements(self, events: Sequence[Envelope[JudgementCompleted]]) -> None:
+        """Book what the reference model prefers; all other verdicts are somebody else's."""
+        for event in events:
+            if event.data.item.startswith(reference.PREFIX):
+                decided = await self._database.run(
+                    later.add_preference, event.data, self._policy, _cause(event)
+                )
+                await self._publish(*map(_announcement, decided))
+                _count(decided)
+
     async def on_revocation(self, event: Envelope[RevocationRequested]) -> None:
         """Take back what is named; who has trained on it hears of every row."""
         changed = await self._database.run(later.revoke, event.data, self._policy, _cause(event))
@@ -258,6 +282,10 @@ def _announcement(decided: FeedbackDecided) -> Envelope[FeedbackDecided]:
 def _asked(request: OpinionRequested) -> Envelope[OpinionRequested]:
     id = derived_id(SOURCE, "opinion", request.item, request.invited[0].user)
     return new(request, SOURCE, id)
+
+
+def _compared(question: JudgementRequested) -> Envelope[JudgementRequested]:
+    return new(question, SOURCE, derived_id(SOURCE, question.item))
 
 
 def _review(scored: FeedbackScored) -> Envelope[ReviewRequested]:

@@ -38,6 +38,12 @@ def slot(answer: str) -> str:
     return f"{raw[: _SLOT - 13].decode(errors='ignore')}~{digest}"
 
 
+@lru_cache(maxsize=4096)
+def mark(answer: str) -> str:
+    """Return 32 bits that stand for an answer beside others of its claim."""
+    return hashlib.blake2b(slot(answer).encode(), digest_size=4).hexdigest()
+
+
 @dataclass(frozen=True)
 class Habit:
     """Slow means and variances of six features, and the fast mean of how odd recent votes are."""
@@ -95,6 +101,8 @@ class Support:
     sampled_against: tuple[str, ...] = ()
     older: tuple[str, ...] = ()
     """Voters whose accounts are not young; two are enough to know that one is not alone."""
+    compared: tuple[str, ...] = ()
+    """What the reference model said: "+" or "-" and the `mark` of one other answer."""
 
     @property
     def asked(self) -> bool:
@@ -113,6 +121,11 @@ class Support:
         if by in self.older or len(self.older) >= 2:
             return self
         return replace(self, older=(*self.older, by))
+
+    def preferred(self, other: str, better: bool) -> Support:
+        """Keep a comparison with the answer of this `mark`; the first one stands."""
+        said = f"{'+' if better else '-'}{other}"
+        return self if self.compared else replace(self, compared=(said,))
 
     def reviewed(self, by: str, right: bool) -> Support:
         """Add one person's word; everybody is heard once for each side, at most `OPINIONS`."""
@@ -201,4 +214,5 @@ def _people(support: Support) -> tuple[tuple[str, ...], ...]:
         support.sampled_for,
         support.sampled_against,
         support.older,
+        support.compared,
     )

@@ -20,6 +20,7 @@ from imece.events import (
     FeedbackDecided,
     FeedbackScored,
     FeedbackSubmitted,
+    JudgementCompleted,
     OpinionGiven,
     ReviewAnswered,
     RevocationRequested,
@@ -60,6 +61,8 @@ def _apply(guard: Guard, event: Envelope[Any], scores: ModelScores) -> Sequence[
         return guard.answer(data)
     if isinstance(data, OpinionGiven):
         return guard.opinion_on(data, event.time)
+    if isinstance(data, JudgementCompleted):
+        return guard.compared(data)
     return guard.revoke(data) if isinstance(data, RevocationRequested) else []
 
 

@@ -28,7 +28,8 @@ def questions(
     weak judge's verdicts decide nothing, and a void one tells nothing, so nobody is asked.
     """
     doubt = doubtful(verdict)
-    if verdict.weak or (verdict.verdict == "unscored" and not doubt):
+    silent = verdict.weak or (verdict.verdict == "unscored" and not doubt)
+    if silent or not request.people:
         return []
     asked = ReviewRequested(
         item=f"judgement/{id}",

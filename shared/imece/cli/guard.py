@@ -24,6 +24,7 @@ from imece.events import (
     FeedbackDecided,
     FeedbackScored,
     FeedbackSubmitted,
+    JudgementCompleted,
     OpinionGiven,
     ReviewAnswered,
     RevocationRequested,
@@ -36,6 +37,7 @@ REPLAYED: tuple[type[Event], ...] = (
     FeedbackSubmitted,
     ReviewAnswered,
     OpinionGiven,
+    JudgementCompleted,
     RevocationRequested,
 )
 

@@ -15,7 +15,7 @@ class JudgementRequested(Event):
     topic: ClassVar[Topic] = Topic(
         "imece.judgement.requested.v1",
         "item",
-        ("evaluator", "upstream"),
+        ("evaluator", "feedback-guard", "upstream"),
         ("llm-judge",),
         public=True,
     )
@@ -36,6 +36,8 @@ class JudgementRequested(Event):
     """Kind of item; a judge is calibrated for each slice by itself."""
     families: Annotated[tuple[Name, ...], Field(max_length=8)] = ()
     """Model families of the answers, that of a first, so that none judges itself unseen."""
+    people: bool = True
+    """False: whoever asks puts doubts to people itself."""
 
     @model_validator(mode="after")
     def _one_answer_is_judged_alone(self) -> JudgementRequested:
@@ -64,7 +66,7 @@ class JudgementCompleted(Event):
         "imece.judgement.completed.v1",
         "item",
         ("llm-judge",),
-        ("evaluator", "upstream"),
+        ("evaluator", "feedback-guard", "upstream"),
         public=True,
     )
     item: Name

@@ -54,6 +54,14 @@ def render(run: Run) -> str:
     return "\n".join([*_head(run), "", *_about(run), "", *_data(run), "", *_training(run), ""])
 
 
+def data_sets(text: str) -> frozenset[str] | None:
+    """Return the data sets that a card of ours names; None for a card of anybody else's."""
+    if not re.search(r'^tags: .*"imece"', text, re.MULTILINE):
+        return None
+    table = text.partition("\n## Data\n")[2].partition("\n\n")[0]
+    return frozenset(re.findall(r"^\| (\S+) \| \d+ \|", table, re.MULTILINE))
+
+
 def _head(run: Run) -> list[str]:
     adapter = run.relation == "adapter"
     fields: dict[str, Any] = {

@@ -11,6 +11,7 @@ from services.feedback_guard.state import (
     Claim,
     Habit,
     account_id,
+    mark,
     pack_account,
     pack_claim,
     slot,
@@ -34,6 +35,7 @@ def fullest() -> Claim:
             for right in (True, False):
                 support = support.reviewed(account_id("t", f"r{voter}"), right)
                 support = support.sampled(account_id("t", f"s{voter}"), right)
+            support = support.preferred(mark(f"yanıt {voter}"), voter % 2 == 0)
         claim = claim.with_support(answer, support)
     return claim
 
