@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
 from imece.errors import JobError, RejectedError
 from imece.events import DatasetRef, Metric, ModelRef, Progress
 from imece.local.models import folder_digest, resolve
@@ -25,8 +23,6 @@ from services.evaluator.encoder import load as load_encoder
 from services.evaluator.remote import SCHEME, Remote
 from services.evaluator.scores.items import scored
 from services.evaluator.settings import EvaluatorSettings, ModelEndpoint
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -146,10 +142,10 @@ class Run:
         """Return how fast a model answers while requests keep coming; nothing unless asked for."""
         if not self.own.load_rate:
             return []
-        if ref.base.startswith(SCHEME):
-            log.warning("load.not_measured", model=ref.name, why="it is behind an endpoint")
-            return []
         prompts = [q.asked for _, asked in self.suites for q in asked if q.scoring == "generation"]
+        if ref.base.startswith(SCHEME):
+            caller, _, _ = self._endpoint(ref)
+            return caller.under_load(prompts, self.own.load_rate, self.own.load_requests)
         base, adapter, _ = self._model(ref)
         model, most = self._loaded(base, exact=False), self.own.max_new_tokens
 

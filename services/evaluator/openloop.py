@@ -73,8 +73,10 @@ def drive_one_by_one(work: Callable[[int], object], due: Sequence[float]) -> lis
     return asyncio.run(run())
 
 
-def figures(answered: Sequence[Answered], rate: float) -> list[Metric]:
+def figures(answered: Sequence[Answered], rate: float, *, here: bool = True) -> list[Metric]:
     """Return p50, p95 and p99 in seconds, answers a second, failures and peak memory.
+
+    The memory is that of this process, so only of a model that is `here`.
 
     Failed requests are in the share of failures only. Neighbours in a queue wait together, so the
     intervals of quantiles come from resampled runs of neighbours (circular blocks).
@@ -92,8 +94,9 @@ def figures(answered: Sequence[Answered], rate: float) -> list[Metric]:
         span = max(each.done for each in answered) - min(each.due for each in answered)
         speed = good.size / span if span > 0 else 0.0
         found.append(_metric(f"answers_per_s|{how}|ci:none", speed, good.size, speed, speed))
-    peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-    found.append(_metric(f"peak_memory_bytes|{how}|ci:none", peak, n, peak, peak))
+    if here:
+        peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        found.append(_metric(f"peak_memory_bytes|{how}|ci:none", peak, n, peak, peak))
     return found
 
 

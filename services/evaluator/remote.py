@@ -7,6 +7,7 @@ such cases are `no_logprobs`, never answered by writing instead.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -15,9 +16,11 @@ from typing import Any
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from imece.errors import UnavailableError
+from imece.events import Metric
 from imece.runtime.endpoint import Choice, Line, Trouble
 from imece.runtime.patience import shown
-from services.evaluator import core
+from services.evaluator import core, openloop
 from services.evaluator.core import Item, Question
 from services.evaluator.settings import ModelEndpoint
 
@@ -65,6 +68,31 @@ class Remote:
     def items(self, asked: Sequence[Question]) -> list[Item]:
         """Return an item a question, in order, answered or unscored by a named reason."""
         return asyncio.run(self._all(asked))
+
+    def under_load(self, prompts: Sequence[str], rate: float, count: int) -> list[Metric]:
+        """Ask at `rate` a second, whatever has not come back; what fails is not asked again.
+
+        The first answer warms up uncounted.
+        """
+        return asyncio.run(self._load(prompts, rate, count)) if prompts else []
+
+    async def _load(self, prompts: Sequence[str], rate: float, count: int) -> list[Metric]:
+        line = Line(self._about.base_url, self._key, self._about.calls)
+
+        async def ask(number: int) -> None:
+            question = Question("load", "load", prompts[number % len(prompts)], (), "load")
+            # No limiter: holding calls back would hide how the endpoint fares under the load.
+            said = await self._write(line, question, self._about.timeout_seconds)
+            if isinstance(said, Trouble):
+                raise UnavailableError(said.reason)
+
+        try:
+            with contextlib.suppress(UnavailableError):
+                await ask(0)
+            answered = await openloop.drive(ask, openloop.arrivals(rate, count))
+        finally:
+            await line.close()
+        return openloop.figures(answered, rate, here=False)
 
     async def _all(self, asked: Sequence[Question]) -> list[Item]:
         self._heard = time.monotonic()

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.evaluation [--quick] --json F`: the evaluator's rows E1 to E11, P1, P2."""
+"""`python -m tests.bench.evaluation [--quick] --json F`: rows E1 to E11, P1, P2 and load."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.bench import selection
-from tests.bench.evaluating import errors, gates, scoring, texts
+from tests.bench.evaluating import errors, gates, load, scoring, texts
 from tests.bench.results import Result, Row
 
 
@@ -22,7 +22,8 @@ def main() -> None:
     data = Path(os.environ.get("IMECE_BENCH_DATA", "../shared/data"))
     began = time.monotonic()
     rows: list[Row] = [*texts.rows(data), *errors.rows(arguments.quick)]
-    rows += [*gates.rows(), *selection.rows(), *scoring.rows(data, arguments.quick)]
+    rows += [*gates.rows(), *selection.rows(), *load.rows()]
+    rows += scoring.rows(data, arguments.quick)
     result = Result("evaluation", time.monotonic() - began, arguments.quick, tuple(rows))
     result.write(arguments.json, Console())
 

@@ -188,6 +188,26 @@ async def test_without_log_probabilities_choices_are_refused_and_not_asked_on(ba
     assert sum(not call["path"].endswith("chat/completions") for call in calls) <= 2
 
 
+async def test_under_load_requests_do_not_wait_for_answers_and_failures_are_told() -> None:
+    async def slow(number: int, _: str, __: dict[str, Any]) -> bytes:
+        await asyncio.sleep(0.3)
+        return http("busy", 503) if number == 5 else said("4")
+
+    async with wire(slow) as (url, calls):
+        about = ModelEndpoint(base_url=url, model="m", calls=1)
+        remote = Remote(about, "none", max_tokens=8)
+        began = time.monotonic()
+        found = await asyncio.to_thread(remote.under_load, ["2+2?", "1+3?"], 50, 40)
+        seconds = time.monotonic() - began
+    told = {metric.name.split("|")[0]: metric for metric in found}
+    assert len(calls) == 41  # one to warm up, and no second try
+    assert seconds < 40 * 0.3 / 2
+    assert told["load_failed"].value == pytest.approx(1 / 40)
+    assert told["latency_p50_s"].value >= 0.3
+    assert told["latency_p50_s"].n == 39
+    assert "peak_memory_bytes" not in told
+
+
 async def test_progress_is_told_and_a_stop_ends_it_at_once() -> None:
     class EnoughError(Exception):
         pass

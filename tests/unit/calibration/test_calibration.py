@@ -161,6 +161,25 @@ def test_a_judge_that_likes_long_answers_is_found_out() -> None:
     assert report.certificate is None
 
 
+def test_a_judge_that_likes_its_own_family_is_found_out_whatever_the_length() -> None:
+    families = [("openai", "meta"), ("meta", "openai")]
+    lengths = [(100, 10), (10, 100)]
+    biased = []
+    for number, row in enumerate(rows(80)):
+        own, (long_a, long_b) = families[number // 2 % 2], lengths[number // 4 % 2]
+        verdict = "a" if own[0] == "openai" else "b"
+        told: dict[str, Any] = {"verdict": verdict, "family_a": own[0], "family_b": own[1]}
+        told |= {"length_a": long_a, "length_b": long_b}
+        biased.append(row.model_copy(update=told))
+    (report,) = made(biased).slices
+    assert report.self_preference.value == pytest.approx(0.5)
+    assert report.self_preference.low is not None
+    assert report.self_preference.low > 0.3
+    assert report.length_effect.value == pytest.approx(0.0, abs=0.01)
+    (other,) = build(biased, judge="j", prompt_version="p", now=NOW, family="google").slices
+    assert (other.self_preference.value, other.self_preference.n) == (None, 0)
+
+
 def test_it_ends_on_time_judge_prompt_and_drift() -> None:
     calibration = made(rows(), days=30, target=0.8)
     assert calibration.expired("j", "p", NOW) is None
