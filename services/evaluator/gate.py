@@ -14,6 +14,7 @@ from services.evaluator.blind import preference
 from services.evaluator.core import Item, same_model
 from services.evaluator.pairs import pair
 from services.evaluator.policy import Outcome, Policy, Verdict
+from services.evaluator.preferred import preferred
 from services.evaluator.secondary import secondary
 
 INFORMATIVE = "judge-preference"
@@ -29,8 +30,14 @@ def decide(
 ) -> tuple[Verdict, tuple[Check, ...]]:
     """Return the verdict and all checks; `asked` is how many judgements were requested."""
     checks = _checks(candidate, baseline, policy)
+    if policy.preference:
+        checks.append(preferred(candidate, judgements, asked, policy.preference))
+    else:
+        checks.append(margins.superior(candidate, baseline, policy.superiority))
+    if policy.secondary:
+        checks += secondary(candidate, baseline, policy.secondary)
     verdict = verdict_of(checks)
-    if asked:
+    if asked and not policy.preference:
         checks.append(_judged(judgements, asked))
     return verdict, tuple(checks)
 
@@ -55,9 +62,6 @@ def _checks(candidate: Sequence[Item], baseline: Sequence[Item], policy: Policy)
     checks.append(hard.unharmed(clean, policy.superiority.alpha))
     if policy.non_inferiority:
         checks += margins.not_worse(candidate, baseline, policy.non_inferiority)
-    checks.append(margins.superior(candidate, baseline, policy.superiority))
-    if policy.secondary:
-        checks += secondary(candidate, baseline, policy.secondary)
     return checks
 
 

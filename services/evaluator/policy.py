@@ -82,6 +82,19 @@ class SecondaryPolicy(Strict):
         return named
 
 
+class PreferencePolicy(Strict):
+    """The judge's verdicts, in place of graded answers, as the one test that has to be won.
+
+    Only verdicts that a valid calibration covers count; without one a judge may rank, no more.
+    """
+
+    alpha: Risk
+    """Two-sided."""
+    power: Risk
+    covered: Share
+    """So many of the verdicts that were asked for have to be calibrated."""
+
+
 class ApprovalPolicy(Strict):
     """People who have to agree to a promotion; nobody to the model that they asked to test."""
 
@@ -123,6 +136,8 @@ class Policy(Strict):
     safety: SafetyPolicy | None = None
     non_inferiority: NonInferiorityPolicy | None = None
     superiority: SuperiorityPolicy
+    preference: PreferencePolicy | None = None
+    """With it superiority is the judge's to show; its `alpha` still bounds harm to clean items."""
     secondary: SecondaryPolicy | None = None
     approval: ApprovalPolicy | None = None
     canary: CanaryPolicy | None = None
