@@ -230,7 +230,7 @@ async def service(
     published: list[Envelope[Any]] = []
 
     async def publish(*events: Envelope[Any]) -> None:
-        # Audits are drawn at random; these tests are about verdicts and doubts.
+        # The queue hears of every verdict; these tests are about verdicts and doubts.
         published.extend(
             event
             for event in events

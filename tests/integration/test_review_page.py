@@ -16,7 +16,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from services.review import page
 from services.review.announce import finals
 from tests.browser import chromium, missing, press
-from tests.review_site import Site, question, rating, site, sqlite
+from tests.review_site import PLAIN, Site, question, rating, site, sqlite
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -205,3 +205,24 @@ def test_a_rating_takes_one_key_a_criterion(browser, tmp_path, language):
         assert "Açık mı?" in person.text(".criterion")
         person.presses("2")
         assert chosen(person) == [4, 1]
+
+
+def test_a_question_on_a_page_that_was_closed_goes_to_the_next_person(browser, tmp_path):
+    short = PLAIN.model_copy(update={"lease_seconds": 3, "answers": 1})
+    with site(sqlite(tmp_path), short) as opened:
+        opened.ask([question("q", "What is 7 + 5?", "12", "13", "tie")])
+        first, second = Person(browser, opened), Person(browser, opened)
+        here = browser.current_window_handle
+        browser.switch_to.new_window("tab")
+        first.signs_in("ayşe")
+        assert "7 + 5" in first.text(".prompt")
+        browser.close()
+        browser.switch_to.window(here)
+        second.signs_in("can")
+        assert not second.all(".option")
+        second.sees(lambda: second.all(".prompt"))
+        second.presses("1")
+        assert second.text("#done") == "1"
+        assert len(chosen(second)) == 1
+        first.signs_in("ebru")
+        assert not first.all(".option")
