@@ -16,7 +16,15 @@ from imece.events import (
     Reason,
     training_row,
 )
-from services.feedback_guard import background, budgets, claims, content, minhash, subjects
+from services.feedback_guard import (
+    background,
+    budgets,
+    claims,
+    content,
+    minhash,
+    segments,
+    subjects,
+)
 from services.feedback_guard.admission import Admission
 from services.feedback_guard.content import ModelScores
 from services.feedback_guard.evidence import (
@@ -240,7 +248,7 @@ def _verdict(
     taught_wrong = scored.stance > 0 and known.refuted
     if taught_wrong and (known.certain is False or known.reviewed is False):
         return "reject" if isinstance(scored.feedback.signal, Correction) else "quarantine"
-    if total >= policy.thresholds.reject and len(against) >= 2 and not known.confirmed:
+    if total >= segments.reject_at(scored, policy) and len(against) >= 2 and not known.confirmed:
         strong = _STRONG & against
         return "reject" if len(strong) >= 2 else "quarantine"
     if not contradicts(scored) and (_doubted(known) or _waits(scored, known, policy)):

@@ -55,6 +55,7 @@ class Thresholds(_Part):
 
     accept: float
     reject: float
+    reject_for: dict[str, float] = {}
     injection: float
     injection_model: float = 0.9
     injection_prompt: float = 2.0
@@ -102,9 +103,10 @@ class Budgets(_Part):
 
 
 class Audit(_Part):
-    """How many of the accepted rows people check."""
+    """How many of the decisions people check."""
 
     share: float = 0.01
+    false_rejections: Annotated[float, Field(gt=0, lt=1)] = 0.005
 
 
 class Reference(_Part):

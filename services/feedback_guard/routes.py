@@ -138,7 +138,7 @@ class Routes:
         checks = [
             _audit(item)
             for item, decision in zip(scored, decided, strict=True)
-            if audit.drawn(store.key_of(item), decision, self._policy)
+            if audit.drawn(store.key_of(item), item, decision, self._policy)
         ]
         reviews = [
             _review(item)

@@ -81,6 +81,15 @@ AUDIT = Table(
     Column("wrong", Integer, nullable=False),
     Column("at", Float, nullable=False, index=True),
 )
+HONEST = Table(
+    "honest",
+    METADATA,
+    Column("feedback", Text, primary_key=True),
+    Column("segments", Text, nullable=False),
+    Column("suspicion", Float, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("at", Float, nullable=False, index=True),
+)
 NEAR = Table(
     "near",
     METADATA,
