@@ -300,9 +300,11 @@ def _turns(ranked: Sequence[Ranked], names: Sequence[str], weights: Sequence[flo
     for at, name in enumerate(names):
         for bound, text in ((1.0, ">"), (0.0, "<")):
             crossing = _crossing(ranked, names, weights, at, bound)
-            if crossing is not None:
+            # Who only draws level where nothing else counts never wins.
+            if crossing is not None and abs(crossing[0] - bound) >= 5e-5:
                 weight, rival = crossing
-                found.append(f"{rival} wins if {name} weighs {text} {weight:.2f}")
+                digits = 2 if 0.005 <= weight < 0.995 else 4
+                found.append(f"{rival} wins if {name} weighs {text} {weight:.{digits}f}")
     return found
 
 
