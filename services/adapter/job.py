@@ -11,11 +11,11 @@ from typing import Any
 from imece.errors import JobError
 from imece.events import AdaptationRequested
 from imece.local import facts, models
-from imece.runtime import card, datasets, energy, runs, shards
+from imece.runtime import card, datasets, energy, leaks, runs, shards
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs import child
 from imece.runtime.settings import Settings
-from services.adapter import core, leaks, recipe
+from services.adapter import core, recipe
 from services.adapter.rows import AnyRow
 from services.adapter.settings import AdapterSettings
 
@@ -29,7 +29,8 @@ def work(job: child.ChildJob) -> dict[str, Any]:
     artifacts = Artifacts(settings.artifacts_url())
     base = models.resolve(request.base, settings.cache)
     known = facts.checked(base, settings.forbidden_licenses)
-    leaked = leaks.check(artifacts, request, own.contamination)
+    suites = request.evaluation.suites if request.evaluation else ()
+    leaked = leaks.check(artifacts, suites, request.datasets, core.KINDS, own.contamination)
     rows, left_out = _rows(artifacts, request)
     used = energy.read()
     result = _train(job, base.path, rows, request, own, context=known.context)

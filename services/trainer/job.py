@@ -10,7 +10,7 @@ from typing import Any
 from imece.errors import JobError
 from imece.events import TrainingRequested
 from imece.local import facts, models
-from imece.runtime import card, datasets, energy, ranks, runs
+from imece.runtime import card, datasets, energy, leaks, ranks, runs
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs import child
 from imece.runtime.settings import Settings
@@ -31,6 +31,8 @@ def work(job: child.ChildJob) -> dict[str, Any]:
         raise JobError(
             "empty_dataset", f"{names}: no row of the train split is a document or an instruction"
         )
+    looked = TrainerSettings().contamination
+    leaked = leaks.check(artifacts, request.suites, request.datasets, core.KINDS, looked)
     base, known = _base(request, settings)
     start = recipe.Base(base.path, known.context) if base and known else None
     with ranks.joined() as group:
@@ -40,6 +42,8 @@ def work(job: child.ChildJob) -> dict[str, Any]:
     if not group.first:
         return {}
     metrics = _metrics(result, len(texts), energy.joules(used, energy.read()))
+    if leaked is not None:
+        metrics["contaminated_cases"] = leaked
     out = _model(job)
     _describe(out, request, base, known)
     _write_card(out, job, request, metrics, base=base, known=known)

@@ -15,6 +15,8 @@ class TrainerSettings(BaseSettings):
 
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 20
     """A killed job loses at most so much work."""
+    contamination: Literal["off", "warn", "refuse"] = "warn"
+    """What to do where documents hold cases of the suites that the request names."""
     launcher: Literal["process", "kubernetes"] = "process"
     """Where attempts run: as processes of this machine, or as Jobs of a cluster (IMECE_PODS_*)."""
     lease_seconds: Annotated[float, Field(gt=0)] = 30

@@ -50,6 +50,8 @@ class TrainingRequested(Event):
     datasets: Annotated[tuple[DatasetRef, ...], Field(min_length=1)]
     recipe: PretrainingRecipe = PretrainingRecipe()
     base: ShortText | None = None
+    suites: tuple[DatasetRef, ...] = ()
+    """What it will be tested on: its cases are looked for in the documents before training."""
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     timeout_seconds: Annotated[int, Field(ge=1, le=30 * 86400)] = 86400
     devices: Devices = 1

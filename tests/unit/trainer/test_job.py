@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from imece.errors import RejectedError
-from imece.events import PretrainingRecipe, TrainingRequested
+from imece.errors import JobError, RejectedError
+from imece.events import Document, EvaluationCase, PretrainingRecipe, TrainingRequested
 from imece.runtime.artifacts import Artifacts
 from services.trainer import job
 from tests.training import child_job, documents, publish
@@ -43,3 +43,22 @@ def test_a_base_is_trained_further_and_named(
     with pytest.raises(RejectedError) as raised:
         run("forbidden", first["uri"])
     assert raised.value.reason == "license_forbidden"
+
+
+def test_documents_that_hold_cases_of_a_suite_are_counted_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMECE_HOME", str(tmp_path))
+    artifacts = Artifacts(str(tmp_path / "artifacts"))
+    texts = [*documents(20), Document(text="Dediler ki: Türkiye'nin başkenti neresidir acaba?")]
+    ref = publish(artifacts, texts)
+    case = EvaluationCase(prompt="TÜRKİYE'NİN başkenti neresidir, acaba?", expected=("Ankara",))
+    suite = publish(artifacts, [case], dataset="suite", split="test")
+    asked = TrainingRequested(model="m", datasets=(ref,), recipe=RECIPE, suites=(suite,))
+    body = asked.model_dump(mode="json", exclude_none=True)
+    told = job.work(child_job(tmp_path / "warned", body))
+    assert told["metrics"]["contaminated_cases"] == 1
+    monkeypatch.setenv("IMECE_TRAINER_CONTAMINATION", "refuse")
+    with pytest.raises(JobError) as raised:
+        job.work(child_job(tmp_path / "refused", body))
+    assert raised.value.reason == "contaminated"
