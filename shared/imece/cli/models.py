@@ -11,10 +11,12 @@ import typer
 from imece.cli.common import AsJson
 from imece.cli.compare import compare
 from imece.cli.errors import handle_errors, load_settings
+from imece.cli.evidence import evidence
 from imece.local import facts, models
 
 app = typer.Typer(no_args_is_help=True, help="Base models.")
 app.command()(compare)
+app.command()(evidence)
 
 
 @app.command()

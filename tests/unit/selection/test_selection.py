@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from imece.cli.evidence import measured
 from imece.cli.main import app
 from imece.errors import RejectedError
+from imece.events import Envelope, EvaluationCompleted, Metric, ModelRef
 from imece.selection.catalogue import (
     FACTS,
     Fact,
@@ -246,6 +248,40 @@ def test_the_command_prints_draws_and_explains(tmp_path: Path) -> None:
     assert body["ranked"][0]["facts"]["quality"]["source"]
     file.write_text("name = 'x'")
     assert run(app, ["models", "compare", "--use-case", str(file)]).exit_code == 2
+
+
+def test_evaluations_become_evidence_that_re_ranks() -> None:
+    def told(number: int, model: str, *metrics: Metric) -> Envelope[EvaluationCompleted]:
+        ref = ModelRef(name=model, base="b")
+        data = EvaluationCompleted(
+            model=model, evaluation=f"e{number}", ref=ref, suites=(), metrics=metrics
+        )
+        when = datetime(2026, 5, number, tzinfo=UTC)
+        return Envelope(data, f"id{number}", "test", when)
+
+    def figure(name: str, slice: str, value: float) -> Metric:
+        return Metric(slice=slice, name=name, value=value, n=9, low=0, high=1)
+
+    accuracy = "accuracy|answer:contains/1"
+    events = [
+        told(
+            1, "ours", figure(accuracy, "all", 0.4), figure("accuracy|answer:final/1", "all", 0.2)
+        ),
+        told(2, "ours", figure(accuracy, "sum", 0.9), figure(accuracy, "all", 0.95)),
+        told(3, "theirs", figure(accuracy, "all", 0.1)),
+        told(4, "ours"),
+    ]
+    found = measured(events, "ours", "fast", "accuracy", "all")
+    assert [(each.value, each.source) for each in found] == [
+        (0.4, "evaluation e1"),
+        (0.95, "evaluation e2"),
+    ]
+    other = measured(events, "theirs", "good", "accuracy", "all")
+    ranked = compare(with_evidence([GOOD, FAST], [*found, *other]), case({"own": 1})).ranked
+    assert ranked[0].model.name == "fast"
+    with pytest.raises(RejectedError) as raised:
+        measured(events, "nobody", "fast", "accuracy", "all")
+    assert raised.value.reason == "not_measured"
 
 
 def test_an_empty_drawing_is_still_one() -> None:
