@@ -31,9 +31,10 @@ class Herd:
         self._env = dict(os.environ, IMECE_HOME=str(home), IMECE_KAFKA=kafka, **env)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str) -> None:
-        with (self.home / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
+    def start(self, name: str, replica: str = "") -> None:
+        """Run a service; replicas of one are killed under names of their own."""
+        with (self.home / f"{replica or name}.log").open("ab") as log:
+            self._processes[replica or name] = subprocess.Popen(
                 [sys.executable, "-m", f"services.{name}"], env=self._env, stdout=log, stderr=log
             )
 
@@ -111,6 +112,25 @@ async def until_committed(kafka: str, group: str, *kinds: type[Event]) -> None:
         await until(committed)
     finally:
         await consumer.stop()
+        await admin.close()
+
+
+async def until_members(kafka: str, group: str, number: int) -> None:
+    """Wait until so many members share the partitions of a group."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+
+    async def shared() -> bool:
+        try:
+            (response,) = await admin.describe_consumer_groups([group])
+        except GroupCoordinatorNotAvailableError:
+            return False
+        state, members = response.groups[0][2], response.groups[0][5]
+        return state == "Stable" and len(members) == number
+
+    try:
+        await admin.start()
+        await until(shared)
+    finally:
         await admin.close()
 
 
