@@ -9,6 +9,7 @@ from math import sqrt
 from statistics import mean, stdev
 
 from tests.bench.guarding.driving import Course, Drive
+from tests.bench.guarding.stream import BEGIN
 
 DAY = timedelta(hours=24)
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -32,6 +33,66 @@ def over_seeds(values: Sequence[float]) -> Mean:
     quantile = _STUDENT[min(len(values) - 2, len(_STUDENT) - 1)]
     half = quantile * stdev(values) / sqrt(len(values))
     return Mean(middle, (middle - half, middle + half), len(values))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What one run came to, small enough to be sent between processes and kept."""
+
+    events: int
+    poison: int
+    poison_accepted: float
+    poison_rows: int
+    targets_flipped: float
+    longest_exposure: float
+    honest_now: float
+    honest_24h: float
+    honest_rejected: float
+    all_honest_rejected: float
+    quarantined: float
+    cards: int
+    asked: int
+    rows_at: list[float]
+    """Hours of the stream at which poison rows got in that are still in."""
+    corrections: int
+    believed_after: list[float]
+    """Hours after they were sent at which true corrections were believed."""
+    fooled_after: list[float]
+    """The same for poison."""
+
+
+def tally(run: Drive) -> Tally:
+    """Return all figures of a run."""
+    aimed, true = poison(run), true_corrections(run)
+    return Tally(
+        events=len(run.courses),
+        poison=len(aimed),
+        poison_accepted=poison_accepted(run),
+        poison_rows=poison_rows(run),
+        targets_flipped=targets_flipped(run) if aimed else 0.0,
+        longest_exposure=longest_exposure(run),
+        honest_now=honest_now(run),
+        honest_24h=honest_24h(run),
+        honest_rejected=honest_rejected(run),
+        all_honest_rejected=all_honest_rejected(run),
+        quarantined=quarantined(run),
+        cards=run.cards,
+        asked=run.asked,
+        rows_at=sorted(_accepted_at(c) for c in aimed if c.row),
+        corrections=len(true),
+        believed_after=sorted(_accepted_at(c) - _sent_at(c) for c in true if c.accepted),
+        fooled_after=sorted(_accepted_at(c) - _sent_at(c) for c in aimed if c.accepted),
+    )
+
+
+def _sent_at(course: Course) -> float:
+    return (course.sent.event.time - BEGIN).total_seconds() / 3600
+
+
+def _accepted_at(course: Course) -> float:
+    """Return when it was first accepted, in hours of the stream."""
+    when = next(at for at, decision in course.decisions if decision.verdict == "accept")
+    return (when - BEGIN).total_seconds() / 3600
 
 
 def share(part: Sequence[object]) -> float:

@@ -9,11 +9,10 @@ from typing import Any
 from tests.bench.guarding import measures
 from tests.bench.guarding.attacks_more import HELD_OUT
 from tests.bench.guarding.content import Scan
-from tests.bench.guarding.driving import Course, Drive
-from tests.bench.guarding.stream import BEGIN
+from tests.bench.guarding.measures import Tally
 
 OURS, RIVAL, GOOD = "#1b6ca8", "#b34a2f", "#3c8d5a"
-Driven = Mapping[str, Sequence[Drive]]
+Driven = Mapping[str, Sequence[Tally]]
 
 
 def draw(folder: Path, driven: Driven, scan: Scan, rivals: Mapping[str, float]) -> list[str]:
@@ -30,7 +29,7 @@ def draw(folder: Path, driven: Driven, scan: Scan, rivals: Mapping[str, float]) 
     parts = {
         "guard-attacks.svg": lambda axes: _attacks(axes, driven, rivals),
         "guard-mass.svg": lambda axes: _mass(axes, driven),
-        "guard-time.svg": lambda axes: _time(axes, driven["a3"]),
+        "guard-time.svg": lambda axes: _time(axes, driven),
         "guard-roc.svg": lambda axes: _roc(axes, scan),
     }
     for name, part in parts.items():
@@ -43,7 +42,7 @@ def draw(folder: Path, driven: Driven, scan: Scan, rivals: Mapping[str, float]) 
 
 def _attacks(axes: Any, driven: Driven, rivals: Mapping[str, float]) -> None:
     names = list(driven)
-    ours = [measures.over_seeds([measures.poison_accepted(r) for r in driven[n]]) for n in names]
+    ours = [measures.over_seeds([run.poison_accepted for run in driven[n]]) for n in names]
     colours = [GOOD if name in HELD_OUT else OURS for name in names]
     axes.bar(names, [found.value for found in ours], color=colours, width=0.7)
     known = [name for name in names if name in rivals]
@@ -54,36 +53,28 @@ def _attacks(axes: Any, driven: Driven, rivals: Mapping[str, float]) -> None:
 
 
 def _mass(axes: Any, driven: Driven) -> None:
-    for name in ("a1", "a4", "a6", "a9.adaptive", "a11.adaptive", "a12.adaptive"):
-        run = driven[name][0]
-        rows = sorted(_hours(c, "accept") for c in measures.poison(run) if c.row)
-        axes.step([0, *rows, 72], [0, *range(1, len(rows) + 1), len(rows)], label=name)
-    axes.set(xlabel="hours of the stream", ylabel="poison rows let in")
+    """Rows that are still in at the end, by when they got in, of the worst attacks."""
+    worst = sorted(driven, key=lambda name: sum(r.poison_rows for r in driven[name]))[-6:]
+    for name in sorted({*worst, "a9"}):
+        at = sorted(hour for run in driven[name] for hour in run.rows_at)
+        mean = [n / len(driven[name]) for n in range(1, len(at) + 1)]
+        axes.step([0, *at, 72], [0, *mean, mean[-1] if mean else 0], where="post", label=name)
+    axes.set(xlabel="hours of the stream", ylabel="poison rows let in, mean of seeds")
     axes.legend(ncols=2, fontsize=7)
 
 
-def _hours(course: Course, verdict: str) -> float:
-    """Return when the verdict first came, in hours of the stream."""
-    when = next(at for at, decision in course.decisions if decision.verdict == verdict)
-    return (when - BEGIN).total_seconds() / 3600
-
-
-def _time(axes: Any, runs: Sequence[Drive]) -> None:
-    """How long after it was sent a true correction, and poison, is believed."""
+def _time(axes: Any, driven: Driven) -> None:
+    """How long after it was sent a true correction, and poison of all attacks, is believed."""
+    runs = [run for of in driven.values() for run in of]
     groups = (
-        ("true corrections", measures.true_corrections, GOOD),
-        ("poison", measures.poison, RIVAL),
+        ("true corrections", [r.believed_after for r in runs], [r.corrections for r in runs], GOOD),
+        ("poison", [r.fooled_after for r in runs], [r.poison for r in runs], RIVAL),
     )
-    for label, pick, colour in groups:
-        every = [course for run in runs for course in pick(run)]
-        waits = sorted(
-            _hours(c, "accept") - (c.sent.event.time - BEGIN).total_seconds() / 3600
-            for c in every
-            if c.accepted
-        )
-        shares = [n / len(every) for n in range(1, len(waits) + 1)]
+    for label, waits, totals, colour in groups:
+        after = sorted(hours for each in waits for hours in each)
+        shares = [n / max(1, sum(totals)) for n in range(1, len(after) + 1)]
         last = shares[-1] if shares else 0.0
-        axes.step([0, *waits, 24], [0, *shares, last], where="post", label=label, color=colour)
+        axes.step([0, *after, 24], [0, *shares, last], where="post", label=label, color=colour)
     axes.set(
         xlabel="hours since it was sent", ylabel="share believed", xlim=(0, 24), ylim=(0, 1.02)
     )

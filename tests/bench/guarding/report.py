@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench.guarding.runs import WITHOUT
+from tests.bench.guarding.ablations import WITHOUT
 from tests.bench.results import Row, commit, machine
 
 _HEAD = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")

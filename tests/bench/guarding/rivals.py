@@ -8,6 +8,6 @@ from typing import Any
 
 _NEEDED = ("crowdkit", "cleanlab", "sklearn", "pandas")
 MISSING = "install crowd-kit, cleanlab and scikit-learn"
-RIVALS = ("none", "rate_dedup", "majority3", "dawid_skene", "mace", "crowdlab", "content")
+CHEAP = ("none", "rate_dedup", "majority3", "dawid_skene", "mace", "crowdlab", "content")
 _found = all(importlib.util.find_spec(name) is not None for name in _NEEDED)
 baselines: Any = importlib.import_module("tests.bench.guarding.baselines") if _found else None

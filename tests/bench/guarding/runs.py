@@ -1,48 +1,29 @@
-"""Which streams are driven through which guard, and the ablations of its policy."""
+"""Which streams are driven through which guard, in processes of their own."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from services.feedback_guard.policy import Policy, load
 from tests.bench.guarding import attacks_more, people, real_votes
+from tests.bench.guarding.ablations import ablated
 from tests.bench.guarding.driving import Drive, drive
+from tests.bench.guarding.kept import Kept
 from tests.bench.guarding.material import Material
+from tests.bench.guarding.measures import Tally, tally
 from tests.bench.guarding.stream import Scene, Sent, honest, scene
 
 POLICY = Path("services/feedback_guard/policy.toml")
 KNOWN = 0.2
 """Share of questions that the operator's trusted records answer."""
-_NEVER = 10**9
-ABLATIONS: Mapping[str, Mapping[str, float]] = {
-    "status_quo": {"weights.status_quo": 0},
-    "content": {
-        "weights.injection": 0,
-        "weights.invisible_text": 0,
-        "weights.mixed_scripts": 0,
-        "weights.elicited": 0,
-    },
-    "age": {"weights.young_account": 0},
-    "waiting": {"thresholds.praise_waits": 0},
-    "campaign": {"weights.campaign": 0},
-    "trust": {"weights.cluster_cap": 0},
-    "budgets": {
-        "budgets.per_author": _NEVER,
-        "budgets.per_claim_answer": _NEVER,
-        "budgets.per_phrase": _NEVER,
-        "budgets.per_delta": _NEVER,
-        "budgets.per_unconfirmed": _NEVER,
-    },
-}
-WITHOUT = (*ABLATIONS, "people", "references")
-"""Stages that are left out one at a time; the last two are inputs, not weights."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +33,8 @@ class Setting:
     events: int
     seeds: int
     real_items: int
+    wide: int = 0
+    """Events of the many runs: ablations and grid; 0 is as many as `events`."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +49,10 @@ class Job:
     against: float = 0.0
     skilled: bool = True
     answering: float = 1.0
+    events: int = 0
+
+    def run(self, bench: Bench) -> Tally:
+        return tally(bench.run(self))
 
 
 @dataclass(frozen=True)
@@ -76,6 +63,19 @@ class RealJob:
     a_target: int
     seed: int
 
+    def run(self, bench: Bench) -> Tally:
+        return tally(bench.real(self))
+
+
+class Work(Protocol):
+    """A piece of work for a process of its own; its `repr` names it."""
+
+    def run(self, bench: Bench, /) -> Any: ...
+
+
+class FailedError(Exception):
+    """Some pieces of work ended with errors; the others are kept."""
+
 
 @dataclass(frozen=True, eq=False)
 class Bench:
@@ -84,28 +84,32 @@ class Bench:
     material: Material
     policy: Policy
     setting: Setting
+    kept: Kept | None = None
+    tell: Callable[[int, int], None] = lambda _done, _all: None
+    """Called with how many pieces of work are done, and of how many."""
+    pools: list[ProcessPoolExecutor] = field(default_factory=list)
 
     @lru_cache(maxsize=64)  # noqa: B019 - one Bench lives as long as the process
-    def world(self, seed: int) -> tuple[Scene, tuple[Sent, ...]]:
+    def world(self, seed: int, events: int = 0) -> tuple[Scene, tuple[Sent, ...]]:
         """Return the scene of a seed and its honest traffic."""
-        events = self.setting.events
+        events = events or self.setting.events
         made = scene(self.material.items, self.material.accuracies, events, seed)
         return made, tuple(honest(made, events))
 
-    def stream(self, attack: str, seed: int, rate: float = 0.05, accounts: int = 10) -> list[Sent]:
+    def stream(self, job: Job) -> list[Sent]:
         """Return one honest stream with one attack in it (none when it has no name)."""
-        world, calm = self.world(seed)
-        if not attack:
+        world, calm = self.world(job.seed, job.events)
+        if not job.attack:
             return list(calm)
         hostile = attacks_more.attack(
-            attack, world, calm, self.material, rate=rate, accounts=accounts
+            job.attack, world, calm, self.material, rate=job.rate, accounts=job.accounts
         )
         return attacks_more.mixed(calm, hostile)
 
     def run(self, job: Job) -> Drive:
         """Drive one stream through the guard, or through the guard without one stage."""
-        world, _ = self.world(job.seed)
-        stream = self.stream(job.attack, job.seed, job.rate, job.accounts)
+        world, _ = self.world(job.seed, job.events)
+        stream = self.stream(job)
         pool = people.pool(
             world.people,
             stream,
@@ -113,23 +117,61 @@ class Bench:
             skilled=job.skilled,
             answering=job.answering,
         )
-        known = {} if job.without == "references" else self.references(job.seed)
-        policy = ablated(self.policy, job.without) if job.without in ABLATIONS else self.policy
+        known = {} if job.without == "references" else self.references(job.seed, job.events)
+        policy = ablated(self.policy, job.without)
         return drive(stream, policy, None if job.without == "people" else pool, known, job.seed)
 
-    def all(self, jobs: Sequence[Job | RealJob]) -> list[Drive]:
-        """Run jobs in two processes, in order."""
-        return list(self.workers.map(_work, jobs))
+    def all(self, jobs: Sequence[Work]) -> list[Any]:
+        """Run what is not kept yet in two processes; return all results in order.
 
-    @cached_property
+        Raises FailedError when some failed, after all others were done and kept.
+        """
+        found: dict[str, Any] = {}
+        waiting: dict[Future[Any], str] = {}
+        for name, job in {repr(job): job for job in jobs}.items():
+            if self.kept is not None and name in self.kept:
+                found[name] = self.kept[name]
+            else:
+                waiting[self.workers().submit(_work, job)] = name
+        failures = self._gather(waiting, found)
+        if failures:
+            told = f"{failures[0]} ({len(failures)} of {len(jobs)} runs failed)"
+            raise FailedError(told)
+        return [found[repr(job)] for job in jobs]
+
+    def _gather(self, waiting: Mapping[Future[Any], str], found: dict[str, Any]) -> list[str]:
+        """Keep results as they come; return what went wrong."""
+        failures = []
+        self.tell(len(found), len(found) + len(waiting))
+        for number, future in enumerate(as_completed(waiting), start=1):
+            name, error = waiting[future], future.exception()
+            if error is not None:
+                failures.append(f"{name}: {type(error).__name__}: {error}")
+            else:
+                found[name] = future.result()
+                if self.kept is not None:
+                    self.kept.keep(name, found[name])
+            self.tell(number, len(waiting))
+        if any("BrokenProcessPool" in told for told in failures):
+            self.close()  # the next part starts new processes
+        return failures
+
     def workers(self) -> ProcessPoolExecutor:
         """Two processes that live as long as this one."""
-        begin = partial(_begin, self.material, self.policy, self.setting)
-        return ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=begin)
+        if not self.pools:
+            begin = partial(_begin, self.material, self.policy, self.setting)
+            self.pools.append(
+                ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=begin)
+            )
+        return self.pools[0]
 
-    def references(self, seed: int) -> dict[str, str]:
+    def close(self) -> None:
+        while self.pools:
+            self.pools.pop().shutdown(cancel_futures=True)
+
+    def references(self, seed: int, events: int = 0) -> dict[str, str]:
         """What upstream's own labelled records say; the attacker does not know about which."""
-        world, _ = self.world(seed)
+        world, _ = self.world(seed, events)
         dice = random.Random(seed + 2)
         return {s.item.question: s.item.right for s in world.shown if dice.random() < KNOWN}
 
@@ -155,23 +197,14 @@ _here: list[Bench] = []
 
 def _begin(material: Material, policy: Policy, setting: Setting) -> None:
     """Prepare a worker process."""
-    _here.append(Bench(material, policy, setting))
+    warnings.filterwarnings("ignore")  # of the baselines' libraries
+    _here[:] = [Bench(material, policy, setting)]
 
 
-def _work(job: Job | RealJob) -> Drive:
+def _work(job: Work) -> Any:
     (bench,) = _here
-    return bench.real(job) if isinstance(job, RealJob) else bench.run(job)
+    return job.run(bench)
 
 
 def policy() -> Policy:
     return load(POLICY)
-
-
-def ablated(policy: Policy, stage: str) -> Policy:
-    """Return the policy without one stage; KeyError names a field that it does not have."""
-    whole: dict[str, Any] = policy.model_dump()
-    for path, value in ABLATIONS[stage].items():
-        part, _, name = path.partition(".")
-        whole[part][name]  # the ablation must not silently do nothing
-        whole[part][name] = value
-    return Policy.model_validate(whole)
