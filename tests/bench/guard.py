@@ -34,6 +34,7 @@ from tests.bench.guarding.runs import Bench, Job, Setting
 from tests.bench.results import Result, Row
 
 QUICK = Setting(events=600, seeds=2, real_items=100, wide=300)
+TINY = Setting(events=160, seeds=2, real_items=80, wide=80)
 FULL = Setting(events=800, seeds=5, real_items=300, wide=400)
 _SOME = (("a3", "a9"), {0.01: (1, 10), 0.05: (1, 100)})
 _GRID = (table.FORMS, {0.001: (1,), 0.01: (1, 10), 0.05: (1, 100)})
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--docs", type=Path, help="write guard-benchmark.md and img/ there")
     parser.add_argument("--quick", action="store_true", help="small streams, two seeds")
+    parser.add_argument("--tiny", action="store_true", help="try it out; no figure of it counts")
     parser.add_argument("--parts", help=f"only these, with commas between: {', '.join(every)}")
     parser.add_argument("--kept", type=Path, help="where results are kept (default: F.kept)")
     arguments = parser.parse_args()
@@ -67,7 +69,7 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace, wanted: Sequence[str]) -> int:
     """Measure and write; return 1 when something could not be measured that should have been."""
-    console, quick = Console(), arguments.quick
+    console, quick = Console(), arguments.quick or arguments.tiny
     try:
         read = material.load(folder())
     except FileNotFoundError as error:
@@ -75,7 +77,7 @@ def measure(arguments: argparse.Namespace, wanted: Sequence[str]) -> int:
         rows = [Row(f"guard.{name}", None, "", note=note) for name in NAMED]
         Result("guard", 0.0, quick, tuple(rows)).write(arguments.json, console)
         return 1
-    setting, policy = QUICK if quick else FULL, runs.policy()
+    setting, policy = TINY if arguments.tiny else QUICK if quick else FULL, runs.policy()
     path = arguments.kept or (arguments.json or CACHE / "guard-bench").with_suffix(".kept")
     store = kept.Kept(path, kept.version(setting, policy))
     bench, whole = Bench(read, policy, setting, store), plan(quick=quick)

@@ -19,12 +19,14 @@ class Kept:
     def __init__(self, path: Path, made_by: str) -> None:
         self._path = path
         self._found: dict[str, Any] = {}
-        lines = _lines(path)
-        if lines[:1] == [{"made_by": made_by}]:
-            self._found = {line["name"]: line["found"] for line in lines[1:]}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = _whole_lines(path)
+        if lines and json.loads(lines[0]) == {"made_by": made_by}:
+            for line in map(json.loads, lines[1:]):
+                self._found[line["name"]] = line["found"]
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"made_by": made_by}) + "\n", encoding="utf-8")
+            lines = [json.dumps({"made_by": made_by}) + "\n"]
+        path.write_text("".join(lines), encoding="utf-8")
 
     def __contains__(self, name: str) -> bool:
         return name in self._found
@@ -37,7 +39,7 @@ class Kept:
     def keep(self, name: str, found: Any) -> None:
         """Write a result down at once."""
         plain = {"tally": asdict(found)} if isinstance(found, Tally) else found
-        line = json.dumps({"name": name, "found": plain}, ensure_ascii=False)
+        line = json.dumps({"name": name, "found": plain})
         self._found[name] = json.loads(line)["found"]
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
@@ -47,15 +49,10 @@ class Kept:
         self._path.unlink(missing_ok=True)
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """Read whole lines; the last one may have been cut off."""
-    if not path.exists():
-        return []
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            found.append(json.loads(line))
-    return found
+def _whole_lines(path: Path) -> list[str]:
+    """Read the file; its last line may have been cut off."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def version(*about: object) -> str:
