@@ -56,6 +56,19 @@ _WHICH = (
     r"(?:response|output|assistant|option|candidate) [ab12]\b)"
 )
 _THING = r"(?:answer|response|output|assistant|option|candidate|reply|submission)s?"
+_TEXT = r"(?:answer|response|output|reply|submission|text|summary|message|paper|essay|one)s?"
+_READER = (
+    r"(?:judge|grader|evaluator|reviewer|rater|annotator|classifier|moderator|guard|assistant|"
+    r"(?:language |ai )?model|ai|llm|bot|agent)s?"
+)
+_CHOOSE = (
+    r"(?:choose|select|pick|prefer|vote for|rank|favou?r|rate|mark|score|grade|label|"
+    r"approve|accept)"
+)
+_MINE = (
+    r"(?:this|my|mine|the (?:present|first|second|above|current)|"
+    r"(?:answer|option|output|response) \(?[ab12]\)?)"
+)
 _HIGH = (
     r"(?:full marks?|10(?:/| out of )10|5(?:/| out of )5|(?:maximum|highest|top|"
     r"perfect|best|full) (?:possible )?(?:score|rating|mark|grade)s?)"
@@ -139,6 +152,45 @@ PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             r"ground.truth|official) (?:answer|solution|response|key)\b",
         ),
         (
+            "addressed",
+            r"\b(?:dear|attention|note|hey|hello|message|memo|instructions?|reminder)\b[ ,:]*"
+            r"(?:to |for )?(?:the |all |any |every )?(?:ai )?"
+            + _READER
+            + r"\b.{0,40}\b"
+            + _CHOOSE
+            + r" (?:this|it|my|the first|the second)\b",
+        ),
+        (
+            "verdict",
+            r"\b" + _CHOOSE + r" (?:first )?" + _MINE + r"\b(?: " + _TEXT + r")?.{0,4}"
+            r"(?:as (?:the )?(?:best|better|winner|correct|only|most|highest|safe|verified|perfect|"
+            r"flawless)|whatever|no matter|regardless|and nothing else|and call the other|"
+            r"a\+|10\b|\d+ (?:points|of \d|out of)|five stars)",
+        ),
+        (
+            "verdict",
+            r"\b(?:must|have to|be sure to|always) (?:choose|select|pick|prefer|vote for|rank)"
+            r"(?: first)? " + _MINE + r"(?:\W*$|[.,;!]| " + _TEXT + r"\b)",
+        ),
+        (
+            "verdict",
+            r"(?:,|;|\.|-|\bso|\band)\s+(?:choose|select|pick|prefer|score|rate|accept|give|grade) "
+            r"(?:it|mine|this one)\b.{0,8}(?:as the|the top|top|full|10\b|the best|$|[.!;])",
+        ),
+        (
+            "rival",
+            r"\b(?:the |any )(?:other|opposing|competing|alternative|second|first) "
+            + _TEXT
+            + r" (?:must|should|is|are|was|has to)\b.{0,20}\b(?:ignored?|disregarded|"
+            r"plagiari[sz]ed|rejected|penali[sz]ed|disqualified|harmful|wrong)\b.{0,6}\b" + _CHOOSE,
+        ),
+        (
+            "pressure",
+            r"\b(?:score|grade|rating|mark) (?:for|to|of) (?:this|my) "
+            + _TEXT
+            + r" (?:will|would) ",
+        ),
+        (
             "pressure",
             r"\b(?:you will|you'll|i will|i'll|we will|"
             r"or else)\b.{0,40}\b(?:tip|pay|reward|fined?|"
@@ -178,6 +230,21 @@ PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             r"(?:bu|birinci|ikinci|ilk|benim) (?:yanit|cevab|"
             r"cevap)\w*\s.{0,30}(?:kazanan (?:ilan|olarak|seç)"
             r"|en yüksek puan|tam puan|10 puan|daha iyi olarak (?:seç|işaretle))",
+        ),
+        (
+            "instruction_tr",
+            r"(?:bu|birinci|ikinci|ilk|benim) (?:yanit|cevab|cevap)\w*\s.{0,16}olarak "
+            r"(?:işaretle|seç|kabul et|değerlendir|puanla)",
+        ),
+        (
+            "instruction_tr",
+            r"(?:sayin|değerli|dikkat|not)\W+(?:hakem|değerlendirici|yapay zek[aâ]|model|asistan|"
+            r"jüri)\b.{0,20}\b(?:yaniti seç|puani? ver|denetleme|yok say|onayla)",
+        ),
+        (
+            "instruction_tr",
+            r"(?:yanit|cevab|metn)\w*\s.{0,12}(?:tam puan|10|en yüksek (?:not|puan)\w*|beş yildiz) "
+            r"ver\b",
         ),
         (
             "instruction_tr",
