@@ -13,10 +13,12 @@ from imece.runtime.artifacts import Artifacts
 from imece.runtime.card import data_sets
 from imece.runtime.database import Database
 from imece.runtime.settings import Settings
-from services.feedback_guard import store
+from services.feedback_guard import store, unit_tests
 from services.feedback_guard.policy import Policy, load
 from services.feedback_guard.routes import Routes
+from services.feedback_guard.sandbox import Sandbox
 from services.feedback_guard.settings import GuardSettings
+from services.feedback_guard.testing import Checker
 
 if TYPE_CHECKING:
     from services.feedback_guard.scorers import Scorers
@@ -34,8 +36,16 @@ def build(settings: Settings, publish: Publish, own: GuardSettings | None = None
     scorers = _scorers(settings, own, artifacts)
     ask = scorers.score if scorers else None
     routes = Routes(database, artifacts, publish, policy, keys, scores=ask)
-    resources = (database, scorers) if scorers else (database,)
-    return Service("feedback-guard", routes.subscriptions(), (), resources)
+    testing = _testing(own, database, publish)
+    resources = tuple(each for each in (database, scorers, testing) if each is not None)
+    background = (testing.run,) if testing else ()
+    return Service("feedback-guard", routes.subscriptions(), background, resources)
+
+
+def _testing(own: GuardSettings, database: Database, publish: Publish) -> Checker | None:
+    if own.tests is None:
+        return None
+    return Checker(database, publish, unit_tests.load(own.tests), Sandbox(own.sandbox))
 
 
 def _check_lineage(policy: Policy) -> None:

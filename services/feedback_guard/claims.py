@@ -24,6 +24,7 @@ _SAME = {"colour": "color", "french": "france", "turkish": "turkey", "turkiye": 
 _COUNTS = frozenset({"many", "much", "kac"})
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*")
 _WORD = re.compile(r"\d+(?:[.,]\d+)?|[^\W\d_]+")
+_CODE = re.compile(r"```|^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w+.*:", re.MULTILINE)
 _LEAD = re.compile(
     r"^(?:so\s+|well\s+)?(?:the\s+(?:correct\s+|right\s+)?answer\s+is|answer|it\s+is|it's|"
     r"that\s+is|cevap|dogru\s+cevap|yanit)\s*:?\s*"
@@ -57,8 +58,11 @@ def question_key(question: str) -> str:
 def answer_key(answer: str, question: str = "") -> str:
     """Return the canonical answer: its deciding number, else the words that are not the question's.
 
-    "The capital of France is Paris" and "Paris." are one answer; "not Paris" is another.
+    "The capital of France is Paris" and "Paris." are one answer; "not Paris" is another. Of code
+    every character counts: "a + b" and "a - b" have the same words.
     """
+    if _CODE.search(answer):
+        return f"code {hashlib.blake2b(answer.strip().encode(), digest_size=12).hexdigest()}"
     text = _LEAD.sub("", fold(answer)).strip(" .!?\"'")
     text = text.rpartition("=")[2].strip() or text
     if (day := dates.key(text)) is not None:

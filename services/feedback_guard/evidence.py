@@ -32,6 +32,7 @@ class Evidence:
     """People confirmed another answer to the question."""
     blind: int = 0
     """1 when the reference model prefers this answer to others, -1 when it prefers those."""
+    tests: bool | None = None
 
     @property
     def confirmed(self) -> bool:
@@ -47,7 +48,7 @@ class Evidence:
     @property
     def certain(self) -> bool | None:
         """What a verifier computed; at most one of them understands a question."""
-        found = [v for v in (self.arithmetic, self.units, self.dates) if v is not None]
+        found = [v for v in (self.arithmetic, self.units, self.dates, self.tests) if v is not None]
         return found[0] if found else None
 
 
@@ -87,6 +88,7 @@ def evidence(scored: FeedbackScored, claim: Claim, policy: Policy) -> Evidence:
         (len(support.sampled_for), len(support.sampled_against)),
         any(_reviewed(s, policy) or _sampled(s, policy.panel.lead) for s in others),
         blind,
+        support.tested[0] == "+" if support.tested else None,
     )
 
 
@@ -120,6 +122,7 @@ def weigh(scored: FeedbackScored, known: Evidence, policy: Policy) -> list[Reaso
         ("arithmetic", known.arithmetic, policy.weights.verifier),
         ("units", known.units, policy.weights.verifier),
         ("dates", known.dates, policy.weights.verifier),
+        ("tests", known.tests, policy.weights.verifier),
         ("reference", known.reference, policy.weights.reference),
         ("review", known.reviewed, policy.weights.verifier),
         ("sample", known.sampled, 0.0),

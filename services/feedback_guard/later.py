@@ -7,12 +7,14 @@ that caused it, so that handling that event twice announces the same versions ag
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, select
 
 from imece.events import (
+    AnswerVerified,
     FeedbackDecided,
     FeedbackScored,
     JudgementCompleted,
@@ -74,6 +76,18 @@ def add_preference(
     if (now := reference.booked(claim, preferred)) is not claim:
         rows.save_claims(connection, {preferred.claim: now})
     return _announced(connection, _resolve(connection, {preferred.claim: cause}, policy), cause)
+
+
+def add_verified(
+    connection: Connection, verified: AnswerVerified, policy: Policy, cause: str = ""
+) -> list[FeedbackDecided]:
+    """Book what the operator's tests say of an answer, the first result; decide what waited."""
+    id, answer = verified.claim, verified.answer
+    claim = rows.claims(connection, [id])[id]
+    if not (support := claim.support(answer)).tested:
+        said = replace(support, tested=("+" if verified.right else "-",))
+        rows.save_claims(connection, {id: claim.with_support(answer, said)})
+    return _announced(connection, _resolve(connection, {id: cause}, policy), cause)
 
 
 def backed(

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from imece import tokens
 from imece.events import (
+    AnswerVerified,
     Envelope,
     FeedbackDecided,
     FeedbackSubmitted,
@@ -92,6 +93,10 @@ class Guard:
     def compared(self, told: JudgementCompleted) -> list[FeedbackDecided]:
         """Book a verdict of the reference model as it came over Kafka."""
         return self._database.transact(later.add_preference, told, self.policy)
+
+    def verified(self, told: AnswerVerified) -> list[FeedbackDecided]:
+        """Book what the operator's tests said, as it came over Kafka."""
+        return self._database.transact(later.add_verified, told, self.policy)
 
     def opinion_on(self, given: OpinionGiven, at: datetime) -> list[FeedbackDecided]:
         """Book an opinion as it came over Kafka, if it was invited (with keys that can tell)."""

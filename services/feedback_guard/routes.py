@@ -11,6 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from imece import tokens
 from imece.events import (
+    AnswerVerified,
     Correction,
     DatasetPublished,
     Envelope,
@@ -97,6 +98,7 @@ class Routes:
             each(ReviewAnswered, self.on_review),
             each(OpinionGiven, self.on_opinion),
             batch(JudgementCompleted, self.on_judgements),
+            each(AnswerVerified, self.on_verified),
             each(RevocationRequested, self.on_revocation),
         )
 
@@ -217,6 +219,14 @@ class Routes:
             asking.after, key, event.time, self._policy, self._keys, cause=_cause(event)
         )
         await self._publish(*map(_announcement, decided), *map(_asked, more))
+        _count(decided)
+
+    async def on_verified(self, event: Envelope[AnswerVerified]) -> None:
+        """Book what the operator's tests say of an answer."""
+        decided = await self._database.run(
+            later.add_verified, event.data, self._policy, _cause(event)
+        )
+        await self._publish(*map(_announcement, decided))
         _count(decided)
 
     async def on_judgements(self, events: Sequence[Envelope[JudgementCompleted]]) -> None:

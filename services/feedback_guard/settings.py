@@ -21,3 +21,6 @@ class GuardSettings(BaseSettings):
     """Folder, or artifact ``URI#sha256=HEX``, of a classifier of orders; empty is off."""
     toxicity_model: str = ""
     """The same for harmful texts; both are safetensors and need torch and transformers."""
+    tests: Path | None = None
+    """TOML file of functions and what they return: code answers are run. Needs bubblewrap."""
+    sandbox: str = "bwrap"

@@ -103,6 +103,8 @@ class Support:
     """Voters whose accounts are not young; two are enough to know that one is not alone."""
     compared: tuple[str, ...] = ()
     """What the reference model said: "+" or "-" and the `mark` of one other answer."""
+    tested: tuple[str, ...] = ()
+    """What the operator's tests say of the code: "+" or "-"; nothing before they ran."""
 
     @property
     def asked(self) -> bool:
@@ -215,4 +217,5 @@ def _people(support: Support) -> tuple[tuple[str, ...], ...]:
         support.sampled_against,
         support.older,
         support.compared,
+        support.tested,
     )

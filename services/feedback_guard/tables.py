@@ -90,6 +90,15 @@ HONEST = Table(
     Column("rejected", Integer, nullable=False),
     Column("at", Float, nullable=False, index=True),
 )
+TESTED = Table(
+    "tested",
+    METADATA,
+    Column("feedback", Text, primary_key=True),
+    Column("key", String(40), nullable=False, index=True),
+    Column("answer", Text, nullable=False),
+    Column("right", Integer),
+    Column("told", Integer, nullable=False, index=True),
+)
 NEAR = Table(
     "near",
     METADATA,

@@ -16,6 +16,7 @@ from imece import tokens
 from imece.errors import ImeceError
 from imece.events import (
     EVENTS,
+    AnswerVerified,
     Envelope,
     FeedbackDecided,
     FeedbackScored,
@@ -63,6 +64,8 @@ def _apply(guard: Guard, event: Envelope[Any], scores: ModelScores) -> Sequence[
         return guard.opinion_on(data, event.time)
     if isinstance(data, JudgementCompleted):
         return guard.compared(data)
+    if isinstance(data, AnswerVerified):
+        return guard.verified(data)
     return guard.revoke(data) if isinstance(data, RevocationRequested) else []
 
 

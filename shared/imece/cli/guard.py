@@ -18,6 +18,7 @@ from imece.cli.errors import handle_errors
 from imece.client import Producer
 from imece.errors import ConfigError, RejectedError
 from imece.events import (
+    AnswerVerified,
     AuditRecorded,
     Envelope,
     Event,
@@ -38,6 +39,7 @@ REPLAYED: tuple[type[Event], ...] = (
     ReviewAnswered,
     OpinionGiven,
     JudgementCompleted,
+    AnswerVerified,
     RevocationRequested,
 )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from imece.events.audit import AuditRecorded
 from imece.events.base import Envelope, Event, Name, Topic, caused, derived_id, new
 from imece.events.feedback import (
+    AnswerVerified,
     Correction,
     FeedbackDecided,
     FeedbackRevoked,
@@ -112,6 +113,7 @@ EVENTS: tuple[type[Event], ...] = (
     PromotionDecided,
     FeedbackSubmitted,
     FeedbackScored,
+    AnswerVerified,
     FeedbackDecided,
     FeedbackRevoked,
     RevocationRequested,
@@ -136,6 +138,7 @@ __all__ = [
     "AdaptationRequested",
     "AdapterTainted",
     "AdapterTrained",
+    "AnswerVerified",
     "AuditRecorded",
     "BreakerCleared",
     "CanaryReported",

@@ -107,6 +107,18 @@ class FeedbackScored(Event):
     """Reason code of a rejection that no evidence can heal."""
 
 
+class AnswerVerified(Event):
+    """What the operator's tests say of an answer that waits (private)."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.answer.verified.v1", "claim", ("feedback-guard",), ("feedback-guard",), 12
+    )
+    claim: Name
+    answer: ShortText
+    """Canonical form of the answer, as in `feedback.scored`."""
+    right: bool
+
+
 class FeedbackDecided(Event):
     """The guard's verdict; accepted feedback carries the training row that it becomes."""
 
