@@ -119,6 +119,14 @@ def test_a_broken_file_is_named(tmp_path: Path):
     assert unit_tests.load(path)[claims.claim_id("default", QUESTION)].function == "add"
 
 
+def test_the_example_of_the_documentation_is_a_file_of_tests(tmp_path: Path):
+    path = tmp_path / "tests.toml"
+    text = Path("docs/guard.md").read_text("utf-8")
+    path.write_text(text.partition("```toml\n")[2].partition("```")[0], "utf-8")
+    (test,) = unit_tests.load(path).values()
+    assert judge(RIGHT, test, fake) is True
+
+
 def test_without_bubblewrap_the_guard_does_not_start():
     with pytest.raises(ConfigError, match="there is no no-such-sandbox"):
         Sandbox("no-such-sandbox")
