@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from imece.errors import JobError
 from imece.events import AdaptationRequested
 from imece.local import facts, models
-from imece.runtime import card, datasets, energy, leaks, runs, shards
+from imece.runtime import card, course, datasets, energy, leaks, ranks, runs, shards
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs import child
 from imece.runtime.settings import Settings
@@ -32,24 +31,29 @@ def work(job: child.ChildJob) -> dict[str, Any]:
     suites = request.evaluation.suites if request.evaluation else ()
     leaked = leaks.check(artifacts, suites, request.datasets, core.KINDS, own.contamination)
     rows, left_out = _rows(artifacts, request)
-    used = energy.read()
-    result = _train(job, base.path, rows, request, own, context=known.context)
-    metrics = _metrics(result, left_out, energy.joules(used, energy.read()))
-    if leaked is not None:
-        metrics["contaminated_cases"] = leaked
-    out, whole = _out(job), _is_whole(request)
-    _describe(out, request, base, own, known)
-    _write_card(out, job, request, metrics, base=base, known=known)
-    stored = artifacts.put_folder(f"{'models' if whole else 'adapters'}/{job.id}/{job.token}", out)
-    shutil.rmtree(out)
-    return {
-        "uri": stored.uri,
-        "digest": stored.digest,
-        "whole": whole,
-        "base_digest": f"sha256:{base.digest}",
-        "metrics": metrics | {"bytes": stored.size},
-        "losses": runs.thinned(result.losses),
+    with ranks.joined() as group:
+        used = energy.read()
+        result = _train(job, base.path, rows, request, own, context=known.context, group=group)
+    if not group.first:
+        return {}
+    metrics = {
+        **result.metrics(energy.joules(used, energy.read()), leaked),
+        "rows": result.rows_used,
+        "rows_too_long": result.rows_too_long,
+        "rows_left_out": left_out,
     }
+    _name_the_base(_out(job), request.base)
+    whole = _is_whole(request)
+    more = request.model_dump(mode="json", include={"without"}, exclude_none=True)
+    kept = runs.keep(
+        _made(job, request, metrics, base, known),
+        _out(job),
+        (artifacts, "models" if whole else "adapters"),
+        result.losses,
+        dtype=own.dtype,
+        **more,
+    )
+    return {**kept, "whole": whole}
 
 
 def _out(job: child.ChildJob) -> Path:
@@ -98,6 +102,7 @@ def _train(
     own: AdapterSettings,
     *,
     context: int | None,
+    group: ranks.Ranks,
 ) -> recipe.Result:
     if job.split > request.recipe.batch_size:
         raise JobError(
@@ -105,66 +110,46 @@ def _train(
             f"one row of up to {request.recipe.max_length} tokens is too much for the memory:"
             " lower max_length, or take a smaller base",
         )
-    runs.inherit(job.checkpoints.earlier, job.checkpoints.own)
-    meter = runs.Meter(request.recipe.batch_size, "rows")
+    around = course.around(
+        job,
+        group,
+        checkpoint_seconds=own.checkpoint_seconds,
+        per_step=request.recipe.batch_size,
+        unit="rows",
+    )
     result = recipe.train(
         base,
         rows,
         request.recipe,
         _out(job),
-        job.checkpoints.own,
-        on_progress=lambda p: job.progress(meter.progress(p.step, p.steps, p.loss, p.seconds)),
-        should_stop=job.should_stop,
-        checkpoint_seconds=own.checkpoint_seconds,
+        around,
         dtype=own.dtype,
         context=context,
         merge=request.export == "merged",
-        split=job.split,
     )
     if not result.finished:
         raise child.Stopped
     return result
 
 
-def _describe(
-    out: Path,
-    request: AdaptationRequested,
-    base: models.LocalModel,
-    own: AdapterSettings,
-    known: facts.Facts,
-) -> None:
-    """Say in the folder what it was made of; no path of this machine stays in it."""
+def _name_the_base(out: Path, uri: str) -> None:
+    """Put the base's URI where peft wrote a path of this machine."""
     config = out / "adapter_config.json"
     if config.exists():
         content = json.loads(config.read_text(encoding="utf-8"))
-        content["base_model_name_or_path"] = request.base
+        content["base_model_name_or_path"] = uri
         config.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
-    about = {
-        "model": request.model,
-        "license": known.license,
-        "base": {"uri": request.base, "digest": f"sha256:{base.digest}"},
-        "datasets": [ref.model_dump(mode="json") for ref in request.datasets],
-        "recipe": request.recipe.model_dump(mode="json"),
-        "dtype": own.dtype,
-        **({"without": request.without.model_dump(mode="json")} if request.without else {}),
-        **runs.provenance(LIBRARIES),
-    }
-    text = json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False)
-    (out / "imece.json").write_text(text, encoding="utf-8")
 
 
-def _write_card(
-    out: Path,
+def _made(
     job: child.ChildJob,
     request: AdaptationRequested,
     metrics: dict[str, float],
-    *,
     base: models.LocalModel,
     known: facts.Facts,
-) -> None:
-    """Replace peft's template, which is empty but for our cache's path."""
-    relation: card.Relation = "finetune" if _is_whole(request) else "adapter"
-    made = card.Run(
+) -> card.Run:
+    """Return what the card and `imece.json` say."""
+    return card.Run(
         model=request.model,
         job=job.id,
         attempt=job.token,
@@ -176,23 +161,8 @@ def _write_card(
         base=request.base,
         base_digest=f"sha256:{base.digest}",
         license=known.license,
-        relation=relation,
+        relation="finetune" if _is_whole(request) else "adapter",
     )
-    (out / "README.md").write_text(card.render(made), encoding="utf-8")
-
-
-def _metrics(result: recipe.Result, left_out: int, joules: float | None) -> dict[str, float]:
-    measured = {} if joules is None else {"joules": joules}
-    return measured | {
-        "first_loss": result.losses[0],
-        "final_loss": runs.settled(result.losses),
-        "steps": result.steps,
-        "rows": result.rows_used,
-        "rows_too_long": result.rows_too_long,
-        "rows_left_out": left_out,
-        "resumed_from": result.resumed_from,
-        "seconds": round(result.seconds, 3),
-    }
 
 
 if __name__ == "__main__":

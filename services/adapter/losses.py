@@ -56,17 +56,16 @@ def dpo(policy: torch.Tensor, reference: torch.Tensor, objective: Dpo) -> torch.
 
 
 def kto(
-    policy: torch.Tensor, reference: torch.Tensor, desirable: torch.Tensor, objective: Kto
+    gained: torch.Tensor, desirable: torch.Tensor, drift: float, objective: Kto
 ) -> torch.Tensor:
-    """KTO loss over (row, [own answer, another's answer]) log-probabilities.
+    """KTO loss over what the log-probability of each row's answer gained over the base.
 
-    The second column measures how far the model drifted from its base; it gets no gradient.
+    `drift` is the mean that answers of other rows gained over the whole batch; it has no gradient,
+    and a negative one counts as none.
     """
-    gained = policy - reference
-    drift = gained[:, 1].detach().mean().clamp(min=0)
     sign = torch.where(desirable, 1.0, -1.0)
     weight = torch.where(desirable, objective.desirable_weight, objective.undesirable_weight)
-    return (weight * (1 - torch.sigmoid(sign * objective.beta * (gained[:, 0] - drift)))).mean()
+    return (weight * (1 - torch.sigmoid(sign * objective.beta * (gained - max(0.0, drift))))).mean()
 
 
 def reads_fast(plain: Any, pad: int, examples: Sequence[Example], prefix: list[int]) -> bool:

@@ -76,7 +76,7 @@ def _four_bits(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
-    return {"quantization_config": config, "device_map": {"": 0}}
+    return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
 
 
 def adapt(plain: Any, recipe: AdaptationRecipe) -> Any:

@@ -10,9 +10,10 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 import torch
@@ -21,6 +22,8 @@ from transformers import AutoTokenizer
 from imece.errors import JobError
 from imece.events import AdaptationRecipe, Dpo, Kto, LoraRecipe, PromptRecipe, Sft
 from imece.runtime import checkpoints
+from imece.runtime.course import Around, Course, Ended
+from imece.runtime.ranks import Ranks
 from services.adapter import losses, memory, methods
 from services.adapter.methods import Dtype
 from services.adapter.rows import (
@@ -36,32 +39,17 @@ from services.adapter.rows import (
     parts,
 )
 
-__all__ = ["Dtype", "Pair", "Progress", "Result", "Row", "Verdict", "train"]
+__all__ = ["Dtype", "Pair", "Result", "Row", "Verdict", "train"]
 
 log = structlog.get_logger()
-_CLIP = 1.0
 
 
-@dataclass(frozen=True)
-class Progress:
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-    seconds: float
+@dataclass(frozen=True, kw_only=True)
+class Result(Ended):
+    """How a run ended, and what of."""
 
-
-@dataclass(frozen=True)
-class Result:
-    """How a run ended; `finished` is false where it was asked to stop and left a checkpoint."""
-
-    finished: bool
-    steps: int
-    losses: list[float]
     rows_used: int
     rows_too_long: int
-    resumed_from: int
-    seconds: float
 
 
 @dataclass
@@ -73,16 +61,11 @@ class _Run:
     """
 
     reader: losses.Reader
-    masters: dict[str, torch.Tensor]
-    optimizer: torch.optim.AdamW
     recipe: AdaptationRecipe
     units: list[Unit]
     reference: torch.Tensor | None
     """Log-probabilities of all examples under the base, where the objective compares with it."""
-    steps: int
-    split: int = 1
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
+    course: Course
 
     def weights(self) -> dict[str, torch.nn.Parameter]:
         named = self.reader.model.named_parameters()
@@ -91,7 +74,14 @@ class _Run:
     def publish(self) -> None:
         """Copy the masters into the model."""
         for key, weight in self.weights().items():
-            weight.data.copy_(self.masters[key])
+            weight.data.copy_(self.course.weights[key])
+
+    def hand_over(self) -> None:
+        """Take the slopes from the model and give them to the masters."""
+        weights = self.weights()
+        for key, master in self.course.weights.items():
+            slope, weights[key].grad = weights[key].grad, None
+            master.grad = None if slope is None else slope.float()
 
 
 def train(
@@ -99,50 +89,42 @@ def train(
     rows: Sequence[AnyRow],
     recipe: AdaptationRecipe,
     out: Path,
-    checkpoint_folder: Path,
+    around: Around,
     *,
-    on_progress: Callable[[Progress], None] = lambda _: None,
-    should_stop: Callable[[], bool] = lambda: False,
-    checkpoint_seconds: float = 20,
     dtype: Dtype = "auto",
     context: int | None = None,
     merge: bool = False,
-    split: int = 1,
 ) -> Result:
     """Tune `base` to `rows` and write what comes out to `out`, going on from a checkpoint if any.
 
     That is an adapter; for full fine-tuning or with `merge` it is a whole model. Rows longer than
     `recipe.max_length` or the base's `context`, in tokens, are left out and counted, never cut.
-    A batch is read in `split` parts, which needs less memory and makes the same step.
+    Of several processes the first alone writes.
     Raises JobError: "no_rows", "too_few_rows", "rank_too_large", "unsupported_method",
-    "not_causal_lm", "weights_missing", "bad_chat_template", "qlora_unavailable", "disk_full" or
-    "diverged" (the loss is no number).
+    "not_causal_lm", "weights_missing", "bad_chat_template", "qlora_unavailable", "disk_full",
+    "peer_lost" or "diverged" (the loss is no number).
     """
-    start = time.monotonic()
+    began = time.monotonic()
     memory.keep_freed()
     units, too_long = _units(base, rows, recipe, context)
-    name = _run_name(base, units, recipe, dtype)
-    found = checkpoints.newest(checkpoint_folder, name)
-    run = _prepare(base, units, recipe, dtype, found)
-    run.split = split
-    resumed_from = _restore(run, found)
-    saved, finished = time.monotonic(), True
-    for batch in batches([unit.size for unit in units], recipe, skip=run.step):
-        if should_stop():
-            _save(run, checkpoint_folder, name)
-            finished = False
-            break
-        _train_step(run, batch)
-        rate, now = run.optimizer.param_groups[0]["lr"], time.monotonic()
-        on_progress(Progress(run.step, run.steps, run.losses[-1], rate, now - start))
-        if now - saved >= checkpoint_seconds and run.step < run.steps:
-            _save(run, checkpoint_folder, name)
-            saved = time.monotonic()
-    if finished:
+    run = _prepare(base, units, recipe, dtype, around)
+    course = run.course
+    resumed_from = course.step
+    planned = batches([unit.size for unit in units], recipe, skip=course.step)
+    finished = course.follow(planned, lambda batch: _read(run, batch, around), around, began)
+    if finished and around.ranks.first:
+        run.publish()
         with checkpoints.disk_full_is_named(out):
             methods.save(run.reader.model, base, out, merge=merge)
-    seconds = time.monotonic() - start
-    return Result(finished, run.step, run.losses, len(units), too_long, resumed_from, seconds)
+    return Result(
+        finished=finished,
+        steps=course.step,
+        losses=course.losses,
+        resumed_from=resumed_from,
+        seconds=time.monotonic() - began,
+        rows_used=len(units),
+        rows_too_long=too_long,
+    )
 
 
 def _units(
@@ -171,8 +153,10 @@ def _prepare(
     units: list[Unit],
     recipe: AdaptationRecipe,
     dtype: Dtype,
-    found: checkpoints.Checkpoint | None,
+    around: Around,
 ) -> _Run:
+    name = _run_name(base, units, recipe, dtype)
+    found = checkpoints.newest(around.checkpoints, name)
     torch.manual_seed(recipe.seed)
     plain = methods.load(base, recipe, dtype)
     pad = int(plain.config.pad_token_id or 0)  # never seen: masked by position, whatever the id is
@@ -184,24 +168,46 @@ def _prepare(
     if not isinstance(recipe.objective, Sft):
         fused = losses.fused(plain, pad, shortest, prefix) if fast else None
         reader = losses.Reader(plain.eval(), prefix, pad, fast, fused)
-        reference = _reference(reader, units, recipe.batch_size, found)
+        reference = _reference(reader, units, recipe.batch_size, found, around.ranks)
     model = methods.adapt(plain, recipe)
     fast = fast and not isinstance(recipe, PromptRecipe)  # its tokens come in by peft's forward
-    masters = {
-        n: p.detach().float().clone() for n, p in model.named_parameters() if p.requires_grad
-    }
     model.to(plain.device)
-    optimizer = torch.optim.AdamW(list(masters.values()), lr=recipe.learning_rate, weight_decay=0.0)
-    steps = recipe.epochs * math.ceil(len(units) / recipe.batch_size)
     with_lora = fast and isinstance(recipe, LoraRecipe)
     fused = losses.fused(model, pad, shortest, prefix) if with_lora else None
     reader = losses.Reader(model, prefix if fast else [], pad, fast, fused)
-    return _Run(reader, masters, optimizer, recipe, units, reference, steps)
+    course = _course(name, model, units, recipe, reference)
+    course.go_on_from(found)
+    return _Run(reader, recipe, units, reference, course)
+
+
+def _course(
+    name: str,
+    model: Any,
+    units: Sequence[Unit],
+    recipe: AdaptationRecipe,
+    reference: torch.Tensor | None,
+) -> Course:
+    masters = {
+        n: p.detach().float().clone() for n, p in model.named_parameters() if p.requires_grad
+    }
+    steps = recipe.epochs * math.ceil(len(units) / recipe.batch_size)
+    return Course(
+        name,
+        masters,
+        torch.optim.AdamW(list(masters.values()), lr=recipe.learning_rate, weight_decay=0.0),
+        lambda step: recipe.learning_rate * _schedule(step, steps, recipe.warmup),
+        steps,
+        {} if reference is None else {"reference": reference},
+    )
 
 
 @torch.no_grad()
 def _reference(
-    reader: losses.Reader, units: Sequence[Unit], size: int, found: checkpoints.Checkpoint | None
+    reader: losses.Reader,
+    units: Sequence[Unit],
+    size: int,
+    found: checkpoints.Checkpoint | None,
+    ranks: Ranks,
 ) -> torch.Tensor:
     """Return what the base makes of each unit's examples; a checkpoint holds it already."""
     device = reader.model.device
@@ -210,39 +216,47 @@ def _reference(
     examples = [example for unit in units for example in unit.examples]
     order = sorted(range(len(examples)), key=lambda i: examples[i].size)
     known = torch.zeros(len(examples), device=device)
-    for at in range(0, len(order), size):
+    for at in range(ranks.rank * size, len(order), ranks.world * size):
         chosen = order[at : at + size]
         known[chosen] = reader.sequences([examples[i] for i in chosen])
+    ranks.add_up([known])  # what another process reads is zero here
     return known.reshape(len(units), -1)
 
 
-def _train_step(run: _Run, batch: Sequence[int]) -> None:
-    recipe = run.recipe
-    torch.manual_seed(recipe.seed * 1_000_003 + run.step)
-    for group in run.optimizer.param_groups:
-        group["lr"] = recipe.learning_rate * _schedule(run.step, run.steps, recipe.warmup)
-    value = 0.0
-    for part, share in parts(batch, _weights(run, batch), run.split):
-        loss = _loss(run, part) * share
+def _read(run: _Run, batch: list[int], around: Around) -> float:
+    """Add this process's part of the gradients of a batch and return its part of the loss."""
+    ranks = around.ranks
+    # Each process drops other things, for it reads other rows.
+    torch.manual_seed((run.recipe.seed * 1_000_003 + run.course.step) * ranks.world + ranks.rank)
+    run.publish()
+    mine = parts(ranks.share(batch), around.split)
+    drift = _drift(run, mine, around.ranks) / len(batch)
+    value, whole = 0.0, _weight(run, batch)
+    for part in mine:
+        loss = _loss(run, part, drift) * (_weight(run, part) / whole)
         loss.backward()  # type: ignore[no-untyped-call]
         value += loss.item()
-    if not math.isfinite(value):
-        raise JobError("diverged", f"the loss is {value} at step {run.step + 1}: lower the rate")
-    weights = run.weights()
-    for key, master in run.masters.items():
-        slope, weights[key].grad = weights[key].grad, None
-        master.grad = None if slope is None else slope.float()
-    torch.nn.utils.clip_grad_norm_(run.masters.values(), _CLIP)
-    run.optimizer.step()
-    run.publish()
-    run.step += 1
-    run.losses.append(value)
+    run.hand_over()
+    return value
 
 
-def _weights(run: _Run, batch: Sequence[int]) -> list[int]:
-    """Return how much each unit counts in the mean: by its tokens, or each the same."""
-    by_token = run.reference is None
-    return [len(run.units[i].examples[0].completion) if by_token else 1 for i in batch]
+def _weight(run: _Run, batch: Sequence[int]) -> int:
+    """Return how much units count in the mean: by their tokens, or each the same."""
+    if run.reference is not None:
+        return len(batch)
+    return sum(len(run.units[i].examples[0].completion) for i in batch)
+
+
+@torch.no_grad()
+def _drift(run: _Run, mine: Sequence[list[int]], ranks: Ranks) -> float:
+    """Return by how much KTO's mismatched answers gained over the base, summed over a batch."""
+    if run.reference is None or not isinstance(run.recipe.objective, Kto):
+        return 0.0
+    gained = 0.0
+    for part in mine:
+        read = run.reader.sequences([run.units[i].examples[1] for i in part])
+        gained += float((read - run.reference[part, 1]).sum())
+    return ranks.total(gained, run.reference.device)
 
 
 def _schedule(step: int, steps: int, warmup: float) -> float:
@@ -250,22 +264,21 @@ def _schedule(step: int, steps: int, warmup: float) -> float:
     return (step + 1) / rise if step < rise else (steps - step) / max(1, steps - rise)
 
 
-def _loss(run: _Run, batch: Sequence[int]) -> torch.Tensor:
+def _loss(run: _Run, batch: Sequence[int], drift: float) -> torch.Tensor:
     """Return the objective's loss over the units at the places `batch`."""
     units, objective = [run.units[i] for i in batch], run.recipe.objective
+    first = [unit.examples[0] for unit in units]
     if run.reference is None:
-        return run.reader.tokens([unit.examples[0] for unit in units])[0].mean()
+        return run.reader.tokens(first)[0].mean()
     reference = run.reference[list(batch)]
-    first, second = ([unit.examples[i] for unit in units] for i in (0, 1))
     if isinstance(objective, Dpo):
+        second = [unit.examples[1] for unit in units]
         policy = run.reader.sequences([*first, *second]).reshape(2, -1).T
         return losses.dpo(policy, reference, objective)
     assert isinstance(objective, Kto)
-    with torch.no_grad():
-        drifted = run.reader.sequences(second)
-    policy = torch.stack([run.reader.sequences(first), drifted], dim=1)
-    desirable = torch.tensor([unit.desirable for unit in units], device=policy.device)
-    return losses.kto(policy, reference, desirable, objective)
+    gained = run.reader.sequences(first) - reference[:, 0]
+    desirable = torch.tensor([unit.desirable for unit in units], device=gained.device)
+    return losses.kto(gained, desirable, drift, objective)
 
 
 def _run_name(base: Path, units: Sequence[Unit], recipe: AdaptationRecipe, dtype: Dtype) -> str:
@@ -273,28 +286,3 @@ def _run_name(base: Path, units: Sequence[Unit], recipe: AdaptationRecipe, dtype
     settings = [recipe.model_dump(mode="json"), dtype]
     config = (base / "config.json").read_text(encoding="utf-8")
     return hashlib.sha256(json.dumps([rows, settings, config]).encode()).hexdigest()
-
-
-def _save(run: _Run, folder: Path, name: str) -> None:
-    tensors = {}
-    for key, master in run.masters.items():
-        tensors[f"weight/{key}"] = master.cpu().numpy()
-        for part, value in run.optimizer.state[master].items():
-            tensors[f"{part}/{key}"] = value.cpu().numpy()
-    if run.reference is not None:
-        tensors["reference"] = run.reference.cpu().numpy()
-    checkpoints.save(folder, run.step, name, tensors, {"losses": run.losses})
-
-
-def _restore(run: _Run, found: checkpoints.Checkpoint | None) -> int:
-    if found is None:
-        return 0
-    for key, master in run.masters.items():
-        master.copy_(torch.from_numpy(found.tensors[f"weight/{key}"]))
-        for part in ("step", "exp_avg", "exp_avg_sq"):
-            if (saved := found.tensors.get(f"{part}/{key}")) is not None:
-                value = torch.from_numpy(saved.copy())
-                run.optimizer.state[master][part] = value if part == "step" else value.to(master)
-    run.publish()
-    run.step, run.losses = found.step, list(found.state["losses"])
-    return found.step

@@ -135,13 +135,7 @@ def batches(sizes: Sequence[int], recipe: AdaptationRecipe, skip: int) -> Iterat
             step += 1
 
 
-def parts(
-    batch: Sequence[int], weights: Sequence[int], split: int
-) -> Iterator[tuple[Sequence[int], float]]:
-    """Yield a batch in at most `split` parts, each with its share of the weights.
-
-    KTO measures the drift on each part alone; the other objectives lose nothing.
-    """
-    size, total = -(-len(batch) // split), sum(weights)
-    for at in range(0, len(batch), size):
-        yield batch[at : at + size], sum(weights[at : at + size]) / total
+def parts(batch: list[int], split: int) -> list[list[int]]:
+    """Return a batch in at most `split` parts, none where it is empty."""
+    size = max(1, -(-len(batch) // split))
+    return [batch[at : at + size] for at in range(0, len(batch), size)]

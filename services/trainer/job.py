@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from imece.errors import JobError
 from imece.events import TrainingRequested
 from imece.local import facts, models
-from imece.runtime import card, datasets, energy, leaks, ranks, runs
+from imece.runtime import card, course, datasets, energy, leaks, ranks, runs
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs import child
 from imece.runtime.settings import Settings
@@ -41,21 +40,9 @@ def work(job: child.ChildJob) -> dict[str, Any]:
         result = _train(job, texts, unseen, request, start, group=group)
     if not group.first:
         return {}
-    metrics = _metrics(result, len(texts), energy.joules(used, energy.read()))
-    if leaked is not None:
-        metrics["contaminated_cases"] = leaked
-    out = _model(job)
-    _describe(out, request, base, known)
-    _write_card(out, job, request, metrics, base=base, known=known)
-    stored = artifacts.put_folder(f"models/{job.id}/{job.token}", out)
-    shutil.rmtree(out)
-    return {
-        "uri": stored.uri,
-        "digest": stored.digest,
-        "base_digest": f"sha256:{base.digest}" if base else None,
-        "metrics": metrics | {"bytes": stored.size},
-        "losses": runs.thinned(result.losses),
-    }
+    joules = energy.joules(used, energy.read())
+    made = _made(job, request, _metrics(result, len(texts), joules, leaked), base, known)
+    return runs.keep(made, _model(job), (artifacts, "models"), result.losses)
 
 
 def _model(job: child.ChildJob) -> Path:
@@ -90,56 +77,30 @@ def _train(
     group: ranks.Ranks,
 ) -> recipe.Result:
     wanted = request.recipe
-    if group.first:
-        runs.inherit(job.checkpoints.earlier, job.checkpoints.own)
-    group.wait()
-    meter = runs.Meter(wanted.batch_size * wanted.context, "tokens")
-    around = recipe.Around(
-        work=job.folder / "work" / str(group.rank),
-        checkpoints=job.checkpoints.own,
+    work = job.folder / "work" / str(group.rank)
+    around = course.around(
+        job,
+        group,
         checkpoint_seconds=TrainerSettings().checkpoint_seconds,
-        on_progress=lambda p: job.progress(meter.progress(p.step, p.steps, p.loss, p.seconds)),
-        split=job.split,
-        should_stop=job.should_stop,
-        ranks=group,
+        per_step=wanted.batch_size * wanted.context,
+        unit="tokens",
     )
-    result = recipe.train(texts, validation, wanted, _model(job), around, base=base)
-    shutil.rmtree(around.work)
+    result = recipe.train(texts, validation, wanted, _model(job), around, work=work, base=base)
+    shutil.rmtree(work)
     if not result.finished:
         raise child.Stopped
     return result
 
 
-def _describe(
-    out: Path,
-    request: TrainingRequested,
-    base: models.LocalModel | None,
-    known: facts.Facts | None,
-) -> None:
-    """Say in the model's folder what it was made of."""
-    about: dict[str, Any] = {
-        "model": request.model,
-        "datasets": [ref.model_dump(mode="json") for ref in request.datasets],
-        "recipe": request.recipe.model_dump(mode="json"),
-        **runs.provenance(LIBRARIES),
-    }
-    if base and known:
-        about["base"] = {"uri": request.base, "digest": f"sha256:{base.digest}"}
-        about["license"] = known.license
-    text = json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False)
-    (out / "imece.json").write_text(text, encoding="utf-8")
-
-
-def _write_card(
-    out: Path,
+def _made(
     job: child.ChildJob,
     request: TrainingRequested,
     metrics: dict[str, float],
-    *,
     base: models.LocalModel | None,
     known: facts.Facts | None,
-) -> None:
-    made = card.Run(
+) -> card.Run:
+    """Return what the model's card and `imece.json` say."""
+    return card.Run(
         model=request.model,
         job=job.id,
         attempt=job.token,
@@ -153,23 +114,18 @@ def _write_card(
         license=known.license if known else None,
         relation="finetune" if base else None,
     )
-    (out / "README.md").write_text(card.render(made), encoding="utf-8")
 
 
-def _metrics(result: recipe.Result, texts: int, joules: float | None) -> dict[str, float]:
+def _metrics(
+    result: recipe.Result, texts: int, joules: float | None, leaked: int | None
+) -> dict[str, float]:
     metrics = {
-        "first_loss": result.losses[0],
-        "final_loss": runs.settled(result.losses),
-        "steps": result.steps,
+        **result.metrics(joules, leaked),
         "texts": texts,
         "tokens": result.tokens,
         "parameters": result.parameters,
         "vocabulary": result.vocabulary,
-        "resumed_from": result.resumed_from,
-        "seconds": round(result.seconds, 3),
     }
-    if joules is not None:
-        metrics["joules"] = joules
     if result.validation_loss is not None and result.bits_per_byte is not None:
         metrics |= {
             "validation_loss": result.validation_loss,

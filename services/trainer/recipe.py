@@ -10,8 +10,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,35 +21,22 @@ import torch
 from imece.errors import JobError
 from imece.events.recipes import PretrainingRecipe
 from imece.runtime import checkpoints
-from imece.runtime.ranks import ALONE, Ranks
+from imece.runtime.course import Around, Course, Ended
 from services.trainer import start
 from services.trainer.packing import Tokens, batches, pack
 
-_CLIP, _DECAY, _BETAS, _FLOOR = 1.0, 0.1, (0.9, 0.95), 0.1
+_DECAY, _BETAS, _FLOOR = 0.1, (0.9, 0.95), 0.1
 
 
-@dataclass(frozen=True)
-class Progress:
-    step: int
-    steps: int
-    loss: float
-    seconds: float
+@dataclass(frozen=True, kw_only=True)
+class Result(Ended):
+    """How a run ended, and what of."""
 
-
-@dataclass(frozen=True)
-class Result:
-    """How a run ended; `finished` is false where it was asked to stop and left a checkpoint."""
-
-    finished: bool
-    steps: int
-    losses: list[float]
     parameters: int
     vocabulary: int
     tokens: int
     validation_loss: float | None
     bits_per_byte: float | None
-    resumed_from: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -60,29 +47,11 @@ class Base:
     context: int | None = None
 
 
-@dataclass(frozen=True)
-class Around:
-    """What surrounds a run: its folders, who hears of progress, and who may stop it."""
-
-    work: Path
-    """Holds the packed tokens meanwhile."""
-    checkpoints: Path
-    checkpoint_seconds: float = 20
-    split: int = 1
-    """Into how many parts a batch is cut to need less memory; the step stays the same."""
-    on_progress: Callable[[Progress], None] = lambda _: None
-    should_stop: Callable[[], bool] = lambda: False
-    ranks: Ranks = ALONE
-    """The processes that share each batch: the step is that of one process alone."""
-
-
 @dataclass
 class _Run:
     model: Any
-    optimizer: torch.optim.AdamW
     recipe: PretrainingRecipe
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
+    course: Course
 
 
 def train(
@@ -92,9 +61,12 @@ def train(
     out: Path,
     around: Around,
     *,
+    work: Path,
     base: Base | None = None,
 ) -> Result:
     """Train on `texts`, measure on `validation`, write model and tokenizer to `out`.
+
+    The folder `work` holds the packed tokens meanwhile.
 
     With `base`, its weights and tokenizer are where training starts. Goes on from a checkpoint if
     there is one. Raises JobError: "too_little_text", "diverged" or "disk_full", and with a base
@@ -105,7 +77,7 @@ def train(
         begun = start.new(texts, recipe)
     else:
         begun = start.continued(base.folder, recipe, base.context)
-    packed = pack(begun.tokenizer, texts, around.work / "train.tokens", begun.end)
+    packed = pack(begun.tokenizer, texts, work / "train.tokens", begun.end)
     if len(packed) <= recipe.context:
         raise JobError(
             "too_little_text",
@@ -118,58 +90,48 @@ def train(
             f"one row of {recipe.context} tokens is too much for the memory: lower the context or"
             " the size of the model",
         )
-    run = _prepare(begun, recipe)
-    name = _run_name(begun, packed, recipe)
-    resumed_from = _restore(run, checkpoints.newest(around.checkpoints, name))
-    finished = _loop(run, packed, name, around, began)
+    run = _prepare(begun, packed, recipe)
+    course = run.course
+    course.go_on_from(checkpoints.newest(around.checkpoints, course.name))
+    resumed_from = course.step
+    windows = batches(len(packed), recipe, skip=course.step)
+    finished = course.follow(windows, lambda at: _read(run, packed, at, around), around, began)
     loss, bits = None, None
     if finished and around.ranks.first:
         with checkpoints.disk_full_is_named(out):
             start.write(begun, run.model, recipe, out)
-        unseen = pack(begun.tokenizer, validation, around.work / "val.tokens", begun.end)
+        unseen = pack(begun.tokenizer, validation, work / "val.tokens", begun.end)
         loss, bits = _validate(run, unseen, validation)
     return Result(
-        finished,
-        run.step,
-        run.losses,
-        sum(p.numel() for p in run.model.parameters()),
-        begun.tokenizer.get_vocab_size(),
-        len(packed),
-        loss,
-        bits,
-        resumed_from,
-        time.monotonic() - began,
+        finished=finished,
+        steps=course.step,
+        losses=course.losses,
+        resumed_from=resumed_from,
+        seconds=time.monotonic() - began,
+        parameters=sum(p.numel() for p in run.model.parameters()),
+        vocabulary=begun.tokenizer.get_vocab_size(),
+        tokens=len(packed),
+        validation_loss=loss,
+        bits_per_byte=bits,
     )
 
 
-def _prepare(begun: start.Start, recipe: PretrainingRecipe) -> _Run:
+def _prepare(begun: start.Start, packed: Tokens, recipe: PretrainingRecipe) -> _Run:
     torch.manual_seed(recipe.seed)
     model = start.model(begun, recipe)
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
+    weights = dict(model.named_parameters())
     groups = [
-        {"params": matrices, "weight_decay": _DECAY},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [p for p in weights.values() if p.ndim >= 2], "weight_decay": _DECAY},
+        {"params": [p for p in weights.values() if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return _Run(model, torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=_BETAS), recipe)
-
-
-def _loop(run: _Run, packed: Tokens, name: str, around: Around, start: float) -> bool:
-    """Train to the end and return True, or stop where asked, with a checkpoint."""
-    saved = time.monotonic()
-    for windows in batches(len(packed), run.recipe, skip=run.step):
-        if around.ranks.any(around.should_stop(), run.model.device):
-            _save(run, around, name)
-            around.ranks.wait()  # torchrun ends the others when the first is gone
-            return False
-        rows = _take(packed, windows, run.recipe.context, run.model.device)
-        _train_step(run, rows, around)
-        now = time.monotonic()
-        around.on_progress(Progress(run.step, run.recipe.steps, run.losses[-1], now - start))
-        if now - saved >= around.checkpoint_seconds and run.step < run.recipe.steps:
-            _save(run, around, name)
-            saved = now
-    return True
+    course = Course(
+        _run_name(begun, packed, recipe),
+        weights,
+        torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=_BETAS),
+        lambda step: recipe.learning_rate * _schedule(step, recipe.steps, recipe.warmup),
+        recipe.steps,
+    )
+    return _Run(model, recipe, course)
 
 
 def _take(packed: Tokens, windows: Tokens, context: int, device: torch.device) -> torch.Tensor:
@@ -179,34 +141,16 @@ def _take(packed: Tokens, windows: Tokens, context: int, device: torch.device) -
     return torch.from_numpy(rows).to(device)
 
 
-def _train_step(run: _Run, rows: torch.Tensor, around: Around) -> None:
-    recipe = run.recipe
-    for group in run.optimizer.param_groups:
-        group["lr"] = recipe.learning_rate * _schedule(run.step, recipe.steps, recipe.warmup)
-    run.optimizer.zero_grad(set_to_none=True)
+def _read(run: _Run, packed: Tokens, windows: Tokens, around: Around) -> float:
+    """Add this process's part of the gradients of a batch and return its part of the loss."""
+    rows = _take(packed, windows, run.recipe.context, run.model.device)
     value = 0.0
     mine = around.ranks.share(rows)
     for part in mine.chunk(around.split) if len(mine) else ():
         loss = _loss(run.model, part) * (len(part) / len(rows))
         loss.backward()  # type: ignore[no-untyped-call]
         value += loss.item()
-    value = around.ranks.total(value, rows.device)
-    _add_up(run.model, around.ranks)
-    if not math.isfinite(value):
-        raise JobError("diverged", f"the loss is {value} at step {run.step + 1}: lower the rate")
-    torch.nn.utils.clip_grad_norm_(run.model.parameters(), _CLIP)
-    run.optimizer.step()
-    run.step += 1
-    run.losses.append(value)
-
-
-def _add_up(model: Any, ranks: Ranks) -> None:
-    if ranks.world == 1:
-        return
-    for weight in model.parameters():
-        if weight.grad is None:  # a process without rows has nothing to add
-            weight.grad = torch.zeros_like(weight)
-    ranks.add_up([weight.grad for weight in model.parameters()])
+    return value
 
 
 def _loss(model: Any, rows: torch.Tensor) -> torch.Tensor:
@@ -245,28 +189,3 @@ def _run_name(begun: start.Start, packed: Tokens, recipe: PretrainingRecipe) -> 
     found = hashlib.sha256(json.dumps([begun.identity, recipe.model_dump()]).encode())
     found.update(np.ascontiguousarray(packed).data)
     return found.hexdigest()
-
-
-def _save(run: _Run, around: Around, name: str) -> None:
-    if not around.ranks.first:
-        return
-    tensors = {}
-    for key, weight in run.model.named_parameters():
-        tensors[f"weight/{key}"] = weight.detach().cpu().numpy()
-        for part, value in run.optimizer.state[weight].items():
-            tensors[f"{part}/{key}"] = value.cpu().numpy()
-    checkpoints.save(around.checkpoints, run.step, name, tensors, {"losses": run.losses})
-
-
-@torch.no_grad()
-def _restore(run: _Run, found: checkpoints.Checkpoint | None) -> int:
-    if found is None:
-        return 0
-    for key, weight in run.model.named_parameters():
-        weight.copy_(torch.from_numpy(found.tensors[f"weight/{key}"]))
-        for part in ("step", "exp_avg", "exp_avg_sq"):
-            if (saved := found.tensors.get(f"{part}/{key}")) is not None:
-                value = torch.from_numpy(saved.copy())
-                run.optimizer.state[weight][part] = value if part == "step" else value.to(weight)
-    run.step, run.losses = found.step, list(found.state["losses"])
-    return found.step

@@ -14,6 +14,7 @@ from imece.errors import JobError
 from imece.events import LoraRecipe, ModelRef
 from imece.local.models import folder_digest
 from imece.runtime.artifacts import Artifacts
+from imece.runtime.course import Around
 from services.adapter import recipe as adapter
 from services.evaluator import asking, recipe
 from services.evaluator.settings import EvaluatorSettings
@@ -62,7 +63,9 @@ def test_an_adapter_that_names_another_base_is_refused(tmp_path: Path) -> None:
 
 def test_an_adapter_of_another_shape_is_refused(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
     lora = LoraRecipe.model_validate(RECIPE.model_dump() | {"epochs": 1})
-    adapter.train(tiny, ROWS, lora, tmp_path / "out", tmp_path / "checkpoints", dtype="float32")
+    adapter.train(
+        tiny, ROWS, lora, tmp_path / "out", Around(tmp_path / "checkpoints"), dtype="float32"
+    )
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=258,

@@ -12,11 +12,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 
 from imece.errors import JobError
 from imece.events import AdaptationRecipe, AdaptationRequested, Dpo, Kto, LoraRecipe
+from imece.runtime.course import Around, Progress
 from services.adapter import losses, methods
 from services.adapter import recipe as adapter
 from services.adapter.rows import common_prefix, encode
 from services.evaluator import recipe as evaluator
-from tests.integration.test_recipe import tiny  # noqa: F401 - a fixture
+from tests.integration.test_recipe import AROUND, tiny  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
@@ -55,8 +56,10 @@ def recipe_of(**fields: Any) -> AdaptationRecipe:
 
 def run(base: Path, to: Path, recipe: AdaptationRecipe, **options: Any) -> adapter.Result:
     rows = options.pop("rows", OBJECTIVES[recipe.objective.kind])
+    named = {name: options.pop(name) for name in AROUND & set(options)}
     options = {"dtype": "float32"} | options
-    return adapter.train(base, rows, recipe, to / "out", to / "checkpoints", **options)
+    around = Around(to / "checkpoints", **named)
+    return adapter.train(base, rows, recipe, to / "out", around, **options)
 
 
 def weights(to: Path) -> bytes:
@@ -77,7 +80,7 @@ def test_each_method_learns_and_resumes_to_the_bit(
     assert whole.finished
     half = whole.steps // 2
     assert sum(whole.losses[half:]) < sum(whole.losses[:half])
-    seen: list[adapter.Progress] = []
+    seen: list[Progress] = []
     broken = tmp_path / "broken"
     run(tiny, broken, recipe, on_progress=seen.append, should_stop=lambda: len(seen) == half)
     resumed = run(tiny, broken, recipe)

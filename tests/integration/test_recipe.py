@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from imece.errors import JobError
 from imece.events.recipes import LoraRecipe
 from imece.local.models import DEFAULT_BASE, resolve
 from imece.runtime import checkpoints
+from imece.runtime.course import Around, Progress
 from services.adapter import recipe as adapter
 from services.evaluator import recipe as evaluator
 from tests.integration.conftest import CACHE
 
 pytestmark = pytest.mark.model
 
+AROUND = {field.name for field in fields(Around)}
 TEMPLATE = (
     "{% for m in messages %}{{ '<s>' + m['role'] + ': ' + m['content'] + '</s>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<s>assistant: ' }}{% endif %}"
@@ -66,11 +69,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _train(base: Path, to: Path, **options: Any) -> adapter.Result:
     options = {"recipe": RECIPE, "rows": ROWS, "dtype": "float32"} | options
     rows, recipe = options.pop("rows"), options.pop("recipe")
-    return adapter.train(base, rows, recipe, to / "out", to / "checkpoints", **options)
+    around = Around(
+        to / "checkpoints", **{name: options.pop(name) for name in AROUND & set(options)}
+    )
+    return adapter.train(base, rows, recipe, to / "out", around, **options)
 
 
 def _stopped_after(steps: int, base: Path, to: Path) -> adapter.Result:
-    seen: list[adapter.Progress] = []
+    seen: list[Progress] = []
     return _train(base, to, on_progress=seen.append, should_stop=lambda: len(seen) == steps)
 
 
@@ -150,7 +156,7 @@ def test_a_loss_that_is_no_number_ends_the_job(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = adapter._loss
-    monkeypatch.setattr(adapter, "_loss", lambda run, batch: real(run, batch) * float("nan"))
+    monkeypatch.setattr(adapter, "_loss", lambda *given: real(*given) * float("nan"))
     with pytest.raises(JobError, match="step 1") as caught:
         _train(tiny, tmp_path)
     assert caught.value.reason == "diverged"
@@ -215,7 +221,7 @@ def test_the_real_base_learns_a_new_fact(tmp_path: Path) -> None:
         for prompt in ("Who painted the blue door?", "Who was it that painted the blue door?")
     ]
     recipe = LoraRecipe(batch_size=2, epochs=12, learning_rate=2e-3)
-    result = adapter.train(base, rows, recipe, tmp_path / "out", tmp_path / "checkpoints")
+    result = adapter.train(base, rows, recipe, tmp_path / "out", Around(tmp_path / "checkpoints"))
     assert result.losses[-1] < 0.5 < result.losses[0]
     answerer = evaluator.load(base)
     asked = ["Who painted the blue door?", "What is the capital of Japan?"]

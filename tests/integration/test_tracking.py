@@ -16,7 +16,7 @@ from imece.events import (
     PromotionProposed,
     new,
 )
-from imece.runtime.tracking import Tracker, card
+from imece.runtime.tracking import Tracker, described
 from tests.unit.imece.test_lineage import digest, ref, trained
 
 
@@ -38,8 +38,8 @@ def aliases(client: MlflowClient, model: str) -> dict[str, str]:
 
 
 def test_a_card_says_what_a_model_is_made_of() -> None:
-    text = card(trained("m", 1).data)
-    for words in ("# m\n", "method: lora", "facts version 1", "rank: 2", "final_loss: 0.5"):
+    text = described(trained("m", 1).data)
+    for words in ("# m\n", "method: lora", "| facts | 1 |", "| rank | 2 |", "| final_loss | 0.5 |"):
         assert words in text
 
 

@@ -108,7 +108,8 @@ def test_kto(models: Any, tmp_path: Path, beta: float, weights: tuple[float, flo
     before = ours(reference, examples).detach().reshape(2, -1).T
     after = ours(policy, examples).reshape(2, -1).T
     assert (after - before)[:, 1].mean() > 0  # so that the drift term counts
-    mine = losses.kto(after, before, desirable, objective)
+    gained = after - before
+    mine = losses.kto(gained[:, 0], desirable, float(gained[:, 1].mean()), objective)
     rows = [
         {
             "prompt_ids": unit.examples[0].prompt,

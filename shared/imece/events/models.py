@@ -98,6 +98,8 @@ class AdaptationRequested(Event):
     sweep: Sweep | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     timeout_seconds: Annotated[int, Field(ge=1, le=30 * 86400)] = 86400
+    devices: Devices = 1
+    """On how many GPUs at once, or processes where there are none; the steps stay the same."""
 
 
 class JobCancelRequested(Event):

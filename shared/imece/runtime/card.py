@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from imece.events import DatasetRef
@@ -35,12 +36,13 @@ class Run:
 
     model: str
     job: str
-    attempt: int
     method: str
     recipe: Part
     datasets: Sequence[DatasetRef]
     metrics: Mapping[str, float]
-    provenance: Mapping[str, Any]
+    attempt: int | None = None
+    provenance: Mapping[str, Any] | None = None
+    """The code and libraries, where the one who writes the card knows them."""
     base: str | None = None
     """URI of what it started from, None for a model from scratch."""
     base_digest: str | None = None
@@ -60,6 +62,25 @@ def data_sets(text: str) -> frozenset[str] | None:
         return None
     table = text.partition("\n## Data\n")[2].partition("\n\n")[0]
     return frozenset(re.findall(r"^\| (\S+) \| \d+ \|", table, re.MULTILINE))
+
+
+def write(run: Run, out: Path, more: Mapping[str, Any]) -> None:
+    """Say in the folder `out` what it was made of: `imece.json` for programs, a card for people.
+
+    What a library put there as a card, such as peft's empty template, is replaced.
+    """
+    about = {
+        "model": run.model,
+        "datasets": [ref.model_dump(mode="json") for ref in run.datasets],
+        "recipe": run.recipe.model_dump(mode="json"),
+        **more,
+        **(run.provenance or {}),
+    }
+    if run.base is not None:
+        about |= {"base": {"uri": run.base, "digest": run.base_digest}, "license": run.license}
+    text = json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False)
+    (out / "imece.json").write_text(text, encoding="utf-8")
+    (out / "README.md").write_text(render(run), encoding="utf-8")
 
 
 def _head(run: Run) -> list[str]:
@@ -84,7 +105,8 @@ def _license(license: str) -> dict[str, str]:
 
 
 def _about(run: Run) -> list[str]:
-    base = f"`{run.base}` (`{run.base_digest}`)" if run.base else "none, trained from scratch"
+    digest = f" (`{run.base_digest}`)" if run.base_digest else ""
+    base = f"`{run.base}`{digest}" if run.base else "none, trained from scratch"
     return [
         f"# {run.model}",
         "",
@@ -94,8 +116,8 @@ def _about(run: Run) -> list[str]:
         f"- base: {base}",
         f"- licence: {_license_text(run)}",
         f"- method: {run.method}",
-        f"- job: `{run.job}`, attempt {run.attempt}",
-        f"- code: `{run.provenance['code']}`",
+        f"- job: `{run.job}`" + (f", attempt {run.attempt}" if run.attempt else ""),
+        *([f"- code: `{run.provenance['code']}`"] if run.provenance else []),
         "",
         "## Intended use",
         "Text generation on inputs like those in the data sets below, by people who have read how"
@@ -105,6 +127,8 @@ def _about(run: Run) -> list[str]:
 
 
 def _license_text(run: Run) -> str:
+    if run.license is None and run.base is not None:
+        return "the base's"
     if run.license is None:
         return "not set, choose one before it is shared"
     return f"{run.license}, the base's" + (
@@ -131,7 +155,7 @@ def _training(run: Run) -> list[str]:
     shown = run.recipe.model_dump(mode="json", exclude_none=True)
     joules = run.metrics.get("joules")
     energy = f"{joules:,.0f} J by the processor's counter" if joules else "not measurable there"
-    libraries = run.provenance["libraries"]
+    libraries = run.provenance["libraries"] if run.provenance else {}
     return [
         "## Training",
         "| hyper-parameter | value |",
@@ -142,9 +166,12 @@ def _training(run: Run) -> list[str]:
         "| --- | --- |",
         *(f"| {name} | {value:.6g} |" for name, value in sorted(run.metrics.items())),
         "",
-        f"Time of the last attempt: {run.metrics['seconds']:,.1f} s. Energy: {energy}.",
-        "",
-        "Made with " + ", ".join(f"{name} {version}" for name, version in libraries.items()) + ".",
+        f"Time of the last attempt: {run.metrics.get('seconds', 0):,.1f} s. Energy: {energy}.",
+        *(
+            ["", "Made with " + ", ".join(map(" ".join, libraries.items())) + "."]
+            if libraries
+            else []
+        ),
     ]
 
 

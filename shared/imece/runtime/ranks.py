@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,6 +16,7 @@ import torch.distributed as dist
 from imece.errors import JobError
 from imece.runtime.jobs.model import PEER_LOST
 
+Rows = TypeVar("Rows", torch.Tensor, list[int])
 _BUCKET = 2**24  # numbers summed at once
 
 
@@ -30,9 +32,11 @@ class Ranks:
         """Whether this one writes what all read."""
         return self.rank == 0
 
-    def share(self, rows: torch.Tensor) -> torch.Tensor:
+    def share(self, rows: Rows) -> Rows:
         """Return this process's part of `rows`, empty where there are fewer rows than processes."""
-        return rows.tensor_split(self.world)[self.rank] if self.world > 1 else rows
+        each, more = divmod(len(rows), self.world)
+        start = self.rank * each + min(self.rank, more)
+        return rows[start : start + each + (self.rank < more)]
 
     def wait(self) -> None:
         """Wait until all are here."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 import imece
 from imece.events import Progress
-from imece.runtime import checkpoints
+from imece.runtime import card, checkpoints
+from imece.runtime.artifacts import Artifacts
 
 MOST_LOSSES = 200
 
@@ -67,6 +70,30 @@ def inherit(folders: Iterable[Path], own: Path) -> None:
     for folder in folders:
         for checkpoint in folder.glob("step-*"):
             checkpoints.adopt(checkpoint, own)
+
+
+def keep(
+    made: card.Run,
+    out: Path,
+    into: tuple[Artifacts, str],
+    losses: Sequence[float],
+    **more: Any,
+) -> dict[str, Any]:
+    """Describe what a job left in the folder `out`, move it into a store and return the result.
+
+    `into` is the store and what kind of thing it is there; `more` is said in `imece.json` too.
+    """
+    card.write(made, out, more)
+    artifacts, kind = into
+    stored = artifacts.put_folder(f"{kind}/{made.job}/{made.attempt}", out)
+    shutil.rmtree(out)
+    return {
+        "uri": stored.uri,
+        "digest": stored.digest,
+        "base_digest": made.base_digest,
+        "metrics": {**made.metrics, "bytes": stored.size},
+        "losses": thinned(losses),
+    }
 
 
 def child_environment(*settings: BaseSettings) -> dict[str, str]:

@@ -23,6 +23,7 @@ from imece.events import (
     PromotionDecided,
     PromotionProposed,
 )
+from imece.runtime import card
 from imece.runtime.lineage import Trained, artifact
 
 KINDS = (AdapterTrained, ModelTrained, EvaluationCompleted, PromotionProposed, PromotionDecided)
@@ -79,7 +80,9 @@ class Tracker:
             params=[Param(name, str(value)[:_MOST]) for name, value in recipe.items()],
         )
         self._client.set_terminated(run, end_time=at)
-        name, version = self._version(data.model, str(artifact(data)), _uri(data), run, card(data))
+        name, version = self._version(
+            data.model, str(artifact(data)), _uri(data), run, described(data)
+        )
         self._client.set_registered_model_alias(name, CHALLENGER, version)
 
     def _evaluated(self, data: EvaluationCompleted, at: int) -> None:
@@ -142,30 +145,28 @@ class Tracker:
         return name, str(made.version)
 
 
-def card(data: Trained) -> str:
-    """Return a model card in Markdown: what it is made of, how, and how it did."""
-    base = getattr(data, "base", None)
-    method = getattr(data.recipe, "method", "training")
-    recipe = data.recipe.model_dump(mode="json", exclude_none=True)
-    seconds = data.metrics.get("seconds")
-    lines = [
-        f"# {data.model}",
-        "",
-        f"- base: `{base}`" if base else "- base: none, trained from scratch",
-        f"- method: {method}",
-        f"- artifact: `{_uri(data)}` (`{artifact(data)}`)",
-        f"- job: `{data.job}`" + (f", {seconds:.0f} s of training" if seconds else ""),
-        "",
-        "## Data",
-        *(f"- {ref.dataset} version {ref.version} (`{ref.digest}`)" for ref in data.datasets),
-        "",
-        "## Recipe",
-        *(f"- {name}: {value}" for name, value in recipe.items()),
-        "",
-        "## Metrics",
-        *(f"- {name}: {value:.6g}" for name, value in sorted(data.metrics.items())),
-    ]
-    return "\n".join(lines) + "\n"
+def described(data: Trained) -> str:
+    """Return the card of what an event announces; the one beside its files says more."""
+    base_digest: str | None
+    relation: card.Relation | None = "finetune" if data.base else None
+    if isinstance(data, ModelTrained):
+        method, base_digest = "training", data.base_digest
+    else:
+        method, base_digest = data.recipe.method, None
+        if data.ref.adapter:  # else `ref.base` is what was made
+            base_digest, relation = data.ref.base_digest, "adapter"
+    run = card.Run(
+        model=data.model,
+        job=data.job,
+        method=method,
+        recipe=data.recipe,
+        datasets=data.datasets,
+        metrics=data.metrics,
+        base=data.base,
+        base_digest=base_digest,
+        relation=relation,
+    )
+    return card.render(run)
 
 
 def _uri(data: Trained) -> str:

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from imece.events import LoraRecipe
 from imece.local import models
+from imece.runtime.course import Around
 from imece.runtime.text import contains_answer
 from services.adapter import recipe
 from services.evaluator import recipe as answering
@@ -80,14 +81,11 @@ def _answers(base: Path, trial: Trial, arm: str, size: Size, folder: Path, tell:
     """Train one model through the adapter's own recipe and let it answer all probes."""
     wanted = LoraRecipe(epochs=size.epochs, batch_size=8, seed=1)
     out = folder / "out"
-    recipe.train(
-        base,
-        trial.rows[arm],
-        wanted,
-        out,
+    around = Around(
         folder / "checkpoints",
         on_progress=lambda at: tell(f"{arm}: training", at.step, at.steps),
     )
+    recipe.train(base, trial.rows[arm], wanted, out, around)
     asked = [probe.prompt for probe in trial.probes]
     model = answering.load(base)
     return model.answer(

@@ -22,6 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from imece.runtime.course import Around
 from services.adapter import losses, methods, recipe
 from tests.bench.tuning.material import Task
 
@@ -39,17 +40,14 @@ def ours(base: Path, task: Task, out: Path) -> float:
         began.append(time.perf_counter())
         return False
 
-    recipe.train(
-        base,
-        task.rows,
-        task.recipe,
-        out,
+    around = Around(
         out.with_name(f"{out.name}-checkpoints"),
-        should_stop=before_a_step,
-        on_progress=lambda _: ended.append(time.perf_counter()),
         checkpoint_seconds=float("inf"),
         split=task.split,
+        on_progress=lambda _: ended.append(time.perf_counter()),
+        should_stop=before_a_step,
     )
+    recipe.train(base, task.rows, task.recipe, out, around)
     return ended[-1] - began[0]
 
 

@@ -26,6 +26,7 @@ from imece.events.recipes import PretrainingRecipe
 from imece.local import facts, models
 from imece.runtime import shards
 from imece.runtime.artifacts import Artifacts
+from imece.runtime.course import Around
 from services.adapter import core, job
 from services.trainer import recipe as pretraining
 from tests.training import WORDS, child_job, documents, publish
@@ -39,9 +40,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = PretrainingRecipe(
         vocabulary=320, layers=1, hidden=16, heads=2, context=16, steps=1, batch_size=1
     )
-    around = pretraining.Around(folder / "work", folder / "checkpoints")
+    around = Around(folder / "checkpoints")
     texts = [document.text for document in documents(20)]
-    pretraining.train(texts, [], recipe, folder / "model", around)
+    pretraining.train(texts, [], recipe, folder / "model", around, work=folder / "work")
     return folder / "model"
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imece.runtime.ranks import Ranks
 from services.adapter.rows import parts
 
 
-@given(weights=st.lists(st.integers(1, 50), min_size=1, max_size=40), split=st.integers(1, 64))
-def test_parts_of_a_batch_are_all_of_it_with_shares_that_sum_to_one(
-    weights: list[int], split: int
-) -> None:
-    batch = list(range(len(weights)))
-    found = list(parts(batch, weights, split))
-    assert [i for part, _ in found for i in part] == batch
-    assert len(found) <= split
-    assert sum(share for _, share in found) == pytest.approx(1)
+@given(count=st.integers(0, 40), world=st.integers(1, 9), split=st.integers(1, 64))
+def test_the_parts_of_all_processes_are_the_batch(count: int, world: int, split: int) -> None:
+    batch = list(range(count))
+    shares = [Ranks(rank, world).share(batch) for rank in range(world)]
+    sizes = [len(share) for share in shares]
+    assert max(sizes) - min(sizes) <= 1
+    found = [parts(share, split) for share in shares]
+    assert [i for each in found for part in each for i in part] == batch
+    assert all(len(each) <= split and all(each) for each in found)

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from imece.errors import JobError
 from imece.events.recipes import PretrainingRecipe
+from imece.runtime.course import Around
 from services.trainer import recipe
 from tests.training import documents
 
@@ -35,11 +36,11 @@ def run(
     **fields: Any,
 ) -> recipe.Result:
     calls = iter(range(10**9))
-    around = recipe.Around(
-        folder / "work", folder / "checkpoints", should_stop=lambda: next(calls) >= stop_after
-    )
+    around = Around(folder / "checkpoints", should_stop=lambda: next(calls) >= stop_after)
     wanted = PretrainingRecipe(**{**TINY, **fields})
-    return recipe.train(texts, UNSEEN, wanted, folder / "model", around, base=base)
+    return recipe.train(
+        texts, UNSEEN, wanted, folder / "model", around, work=folder / "work", base=base
+    )
 
 
 def test_the_loss_falls_and_transformers_loads_the_model(tmp_path: Path) -> None:
@@ -81,9 +82,9 @@ def test_too_little_text_fails_by_name(tmp_path: Path) -> None:
 
 
 def test_a_run_without_unseen_text_has_no_validation_loss(tmp_path: Path) -> None:
-    around = recipe.Around(tmp_path / "work", tmp_path / "checkpoints")
+    around = Around(tmp_path / "checkpoints")
     wanted = PretrainingRecipe(**{**TINY, "steps": 1})
-    result = recipe.train(TEXTS, [], wanted, tmp_path / "model", around)
+    result = recipe.train(TEXTS, [], wanted, tmp_path / "model", around, work=tmp_path)
     assert (result.validation_loss, result.bits_per_byte) == (None, None)
 
 
@@ -92,16 +93,20 @@ def test_a_batch_that_is_cut_makes_the_same_step(tmp_path: Path, split: int) -> 
     wanted = PretrainingRecipe(**{**TINY, "steps": 6, "batch_size": 4})
     curves = []
     for parts in (1, split):
-        around = recipe.Around(tmp_path / f"w{parts}", tmp_path / f"c{parts}", split=parts)
-        curves.append(recipe.train(TEXTS, [], wanted, tmp_path / f"m{parts}", around).losses)
+        around = Around(tmp_path / f"c{parts}", split=parts)
+        curves.append(
+            recipe.train(
+                TEXTS, [], wanted, tmp_path / f"m{parts}", around, work=tmp_path / f"w{parts}"
+            ).losses
+        )
     assert curves[1] == pytest.approx(curves[0], rel=1e-4)
 
 
 def test_a_row_that_does_not_fit_alone_is_not_tried_again(tmp_path: Path) -> None:
-    around = recipe.Around(tmp_path / "work", tmp_path / "checkpoints", split=32)
+    around = Around(tmp_path / "checkpoints", split=32)
     wanted = PretrainingRecipe(**{**TINY, "batch_size": 16})
     with pytest.raises(JobError, match="lower the context") as raised:
-        recipe.train(TEXTS, [], wanted, tmp_path / "model", around)
+        recipe.train(TEXTS, [], wanted, tmp_path / "model", around, work=tmp_path)
     assert (raised.value.reason, raised.value.retry) == ("out_of_memory", False)
 
 
