@@ -24,7 +24,8 @@ _SAME = {"colour": "color", "french": "france", "turkish": "turkey", "turkiye": 
 _COUNTS = frozenset({"many", "much", "kac"})
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*")
 _WORD = re.compile(r"\d+(?:[.,]\d+)?|[^\W\d_]+")
-_CODE = re.compile(r"```|^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w+.*:", re.MULTILINE)
+_LONGEST = 200
+_CODE = re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w+.*:", re.MULTILINE)
 _LEAD = re.compile(
     r"^(?:so\s+|well\s+)?(?:the\s+(?:correct\s+|right\s+)?answer\s+is|answer|it\s+is|it's|"
     r"that\s+is|cevap|dogru\s+cevap|yanit)\s*:?\s*"
@@ -61,8 +62,8 @@ def answer_key(answer: str, question: str = "") -> str:
     "The capital of France is Paris" and "Paris." are one answer; "not Paris" is another. Of code
     every character counts: "a + b" and "a - b" have the same words.
     """
-    if _CODE.search(answer):
-        return f"code {hashlib.blake2b(answer.strip().encode(), digest_size=12).hexdigest()}"
+    if _is_code(answer):
+        return f"code {_digest(answer.strip())}"
     text = _LEAD.sub("", fold(answer)).strip(" .!?\"'")
     text = text.rpartition("=")[2].strip() or text
     if (day := dates.key(text)) is not None:
@@ -75,7 +76,19 @@ def answer_key(answer: str, question: str = "") -> str:
     if text in arithmetic.WORDS:
         return str(arithmetic.WORDS[text])
     words = _WORD.findall(text)
-    return " ".join(extra_words(text, question) or words)[:200]
+    key = " ".join(extra_words(text, question) or words)
+    # A right beginning must not carry another end: what is cut off counts too.
+    return key if len(key) <= _LONGEST else f"{key[: _LONGEST - 25]} {_digest(key)}"
+
+
+def _is_code(answer: str) -> bool:
+    if "```" in answer:
+        return True
+    return ("def " in answer or "class " in answer) and _CODE.search(answer) is not None
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def extra_words(answer: str, question: str) -> list[str]:

@@ -110,3 +110,11 @@ def test_a_denied_answer_is_another_answer():
 
 def test_a_grouped_number_has_both_readings():
     assert numbers("1.125") == {Fraction(1125), Fraction(9, 8)}
+
+
+def test_long_answers_with_one_beginning_are_different_answers():
+    start = "words that go on for a while " * 20
+    good, bad = answer_key(f"{start} until it is done"), answer_key(f"{start} and buy our coins")
+    assert good != bad
+    assert max(len(good), len(bad)) <= 200
+    assert answer_key(f"{start}  until it is DONE.") == good
