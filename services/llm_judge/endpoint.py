@@ -201,7 +201,7 @@ def _read(request: JudgementRequested, body: str) -> tuple[Reply, str | None]:
         completion = _Completion.model_validate_json(body)
         choice = completion.choices[0]
     except (ValidationError, IndexError):
-        return Reply(Unscored("bad_response", shown(body)), 1, passing=5.0), None
+        return Reply(Unscored("bad_response", shown(body)), 1, passing=1.0), None
     usage = completion.usage or _Usage()
     said = choice.message.content or ""
     outcome = _outcome(request, choice, said)

@@ -87,7 +87,7 @@ class Judging:
         self._mark = mark
         self._owner = uuid.uuid4().hex
         self._chance = random.Random()
-        self._held: dict[str, Mapping[str, str]] = {}
+        self._held: dict[str, tuple[Mapping[str, str], int]] = {}
         self._batch = _Batch()
         self._wake = asyncio.Event()
 
@@ -148,13 +148,14 @@ class Judging:
     async def _judge(self, cascade: Cascade, each: store.Stored, current: _Batch) -> None:
         try:
             known, constant = await self._database.run(_remembered, cascade, each.request)
-            held = self._held.pop(each.id, {})
+            held, parked = self._held.pop(each.id, ({}, 0))
             judged = await cascade.judge(each.request, {**known, **held}, constant)
             judged = replace(judged, fresh={**held, **judged.fresh})
             if judged.again is not None and time.time() < each.arrived + self._patience:
-                until = time.time() + _parked_for(time.time() - each.arrived, judged.again)
+                until = time.time() + parked_for(parked, judged.again)
                 await self._database.run(store.park, each.id, until)
-                self._held[each.id] = judged.fresh  # one order may have had its answer
+                # One order may have had its answer.
+                self._held[each.id] = judged.fresh, parked + 1
                 PARKED.inc()
             else:
                 current.judged.append((each.id, judged))
@@ -251,9 +252,9 @@ def _voided(judged: Judged) -> Judged:
     return Judged(judged.verdict.model_copy(update=void))
 
 
-def _parked_for(age: float, asked: float) -> float:
-    """Return the seconds until the next try: as asked, and less often the longer it lasts."""
-    return max(asked, min(age / 2, LONGEST_PARK))
+def parked_for(before: int, asked: float) -> float:
+    """Return the seconds until the next try: as asked, and twice as long each time it fails."""
+    return max(asked, min(asked * 2.0 ** min(before, 30), LONGEST_PARK))
 
 
 def announcements(stored: store.Stored) -> list[Envelope[Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from imece.events import Envelope, JudgementRequested
 from imece.runtime.database import Database
 from services.llm_judge import store
+from services.llm_judge.routes import LONGEST_PARK, parked_for
 
 
 def database(folder: Path) -> Database:
@@ -51,6 +52,12 @@ def test_one_text_under_many_prompts_is_a_constant(tmp_path: Path) -> None:
         db.transact(store.add, [event, event], 1)
     assert db.transact(store.constant_sides, asked(0, null)) == ["a"]
     assert db.transact(store.constant_sides, asked(0, "Another long answer, only here.")) == []
+
+
+def test_trouble_that_lasts_is_asked_about_less_often_but_never_earlier_than_told() -> None:
+    assert [parked_for(times, 1.0) for times in range(4)] == [1, 2, 4, 8]
+    assert parked_for(100, 1.0) == LONGEST_PARK
+    assert parked_for(0, 3600) == parked_for(100, 3600) == 3600
 
 
 def test_a_parked_request_is_not_claimed_before_its_time(tmp_path: Path) -> None:
