@@ -11,9 +11,8 @@ from imece.errors import ConfigError
 from imece.runtime.app import Publish, Service
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.card import data_sets
-from imece.runtime.database import Database
 from imece.runtime.settings import Settings
-from services.feedback_guard import store, unit_tests
+from services.feedback_guard import tables, unit_tests
 from services.feedback_guard.policy import Policy, load
 from services.feedback_guard.routes import Routes
 from services.feedback_guard.sandbox import Sandbox
@@ -31,7 +30,7 @@ def build(settings: Settings, publish: Publish, own: GuardSettings | None = None
     if policy.admission.tokens == "required" and not keys:
         raise ConfigError("the policy requires tokens: set IMECE_FEEDBACK_GUARD_TOKEN_KEYS")
     _check_lineage(policy)
-    database = Database(settings.database_url("feedback-guard"), store.METADATA, "feedback-guard")
+    database = tables.database(settings.database_url("feedback-guard"))
     artifacts = Artifacts(settings.artifacts_url())
     scorers = _scorers(settings, own, artifacts)
     ask = scorers.score if scorers else None

@@ -17,8 +17,7 @@ from imece.events import (
     ReviewAnswered,
     RevocationRequested,
 )
-from imece.runtime.database import Database
-from services.feedback_guard import asking, claims, later, store
+from services.feedback_guard import asking, claims, later, store, tables
 from services.feedback_guard.content import ModelScores
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.revocation import takeover
@@ -45,7 +44,7 @@ class Guard:
         self.asks = asks
         self.asked: list[OpinionRequested] = []
         """Whom to ask for second opinions, when `asks`; whoever reads them clears the list."""
-        self._database = Database(url, store.METADATA, "feedback-guard")
+        self._database = tables.database(url)
 
     def submit(
         self, events: Sequence[Envelope[FeedbackSubmitted]], scores: Sequence[ModelScores] = ()

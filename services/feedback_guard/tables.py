@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
 
+from imece.runtime.database import Database
+
 METADATA = MetaData()
 ACCOUNT = Table(
     "account",
@@ -131,3 +133,8 @@ HISTORY = Table(
     Column("version", Integer, primary_key=True),
     Column("decided", Text, nullable=False),
 )
+
+
+def database(url: str) -> Database:
+    """Return the guard's database: replicas and both stages share it, one writing at a time."""
+    return Database(url, METADATA, "feedback-guard", one_writer=True)

@@ -8,11 +8,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, make_url
 
 MISSING = "PostgreSQL is not installed: initdb is neither on the PATH nor in Debian's place"
 
@@ -33,6 +35,16 @@ def postgresql() -> Iterator[str]:
         pytest.skip(MISSING)
     with server(folder) as url:
         yield url
+
+
+def fresh(url: str) -> str:
+    """Make an empty database on the server of `url` and return its URL."""
+    name = f"test_{uuid.uuid4().hex}"
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 @contextmanager

@@ -21,7 +21,6 @@ from imece.events import (
     Thumb,
     new,
 )
-from imece.runtime.database import Database
 from services.feedback_guard import tables
 from tests.integration.conftest import LocalKafka
 from tests.integration.herd import (
@@ -32,6 +31,7 @@ from tests.integration.herd import (
     until_members,
     until_topics,
 )
+from tests.integration.postgres import fresh, postgresql  # noqa: F401 - a fixture
 from tests.unit.feedback_guard.policies import SHIPPED
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
@@ -60,9 +60,11 @@ def _events() -> list[Envelope[FeedbackSubmitted]]:
     return [new(event, "chaos") for event in found]
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of the database that both guards share."""
+    if request.param == "postgresql":
+        return fresh(request.getfixturevalue("postgresql"))
     return f"sqlite:///{tmp_path}/feedback-guard.db"
 
 
@@ -96,7 +98,7 @@ async def test_two_guards_lose_and_double_nothing_when_killed(
         announced = [e.data for e in await everything(kafka, FeedbackDecided)]
     finally:
         herd.end()
-    stored = Database(database, tables.METADATA, "feedback-guard").transact(_stored)
+    stored = tables.database(database).transact(_stored)
     told: dict[str, list[FeedbackDecided]] = defaultdict(list)
     for decided in sorted(announced, key=lambda d: d.version):
         told[decided.feedback].append(decided)

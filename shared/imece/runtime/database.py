@@ -7,7 +7,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -44,11 +44,18 @@ _ROWS_A_STATEMENT = 500
 class Database:
     """One service's tables. `run` executes a function of a connection as one transaction."""
 
-    def __init__(self, url: str, metadata: MetaData, schema: str) -> None:
-        """Remember where; nothing is opened before `open`."""
+    def __init__(
+        self, url: str, metadata: MetaData, schema: str, *, one_writer: bool = False
+    ) -> None:
+        """Remember where; nothing is opened before `open`.
+
+        With `one_writer` a transaction is alone on PostgreSQL too, as it is on SQLite anyway: for
+        services that read, decide and write back what their replicas share.
+        """
         self.url = url
         self.metadata = metadata
         self.schema = schema.replace("-", "_")
+        self._one_writer = one_writer
         self._engine: Engine | None = None
         self._thread: ThreadPoolExecutor | None = None
 
@@ -111,19 +118,34 @@ class Database:
                     connection.execute(CreateSchema(self.schema, if_not_exists=True))
                 self.metadata.create_all(connection)
         except (OperationalError, sqlite3.OperationalError) as error:
-            engine.dispose()
             raise UnavailableError(f"database {self._safe_url()}: {_cause(error)}") from error
-        self._engine = engine
+        else:
+            self._engine = engine
+        finally:
+            if self._engine is None:
+                engine.dispose()
+        if self._one_writer and engine.dialect.name == "postgresql":
+            event.listen(engine, "begin", partial(_alone, schema=self.schema))
 
     def _safe_url(self) -> str:
         return make_url(self.url).render_as_string(hide_password=True)
 
 
+_POSTGRESQL = {
+    # Locks of a machine that is gone, or of a process that hangs, must not be held for hours.
+    "tcp_keepalives_idle": "30s",
+    "tcp_keepalives_interval": "10s",
+    "tcp_keepalives_count": "3",
+    "idle_in_transaction_session_timeout": "5min",
+}
+
+
 def _engine(url: str, schema: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
-        options = {"options": f"-csearch_path={schema}", "connect_timeout": 10}
-        return create_engine(parsed, connect_args=options, pool_pre_ping=True)
+        options = " ".join(f"-c{name}={value}" for name, value in _POSTGRESQL.items())
+        given = {"options": f"-csearch_path={schema} {options}", "connect_timeout": 10}
+        return create_engine(parsed, connect_args=given, pool_pre_ping=True)
     if parsed.get_backend_name() != "sqlite":
         raise ConfigError(f"IMECE_DATABASE: {parsed.get_backend_name()} is not supported")
     if parsed.database:
@@ -151,6 +173,13 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
 def _sqlite_begin(connection: Connection) -> None:
     # Take the write lock at once: a read that later writes could not wait for it.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _alone(connection: Connection, *, schema: str) -> None:
+    # The lock ends with the transaction, also when its process dies.
+    connection.execute(
+        text("SELECT pg_advisory_xact_lock(5016242, hashtext(:schema))"), {"schema": schema}
+    )
 
 
 def insert_new(
