@@ -11,6 +11,7 @@ from imece.errors import ConfigError
 from imece.runtime.app import Publish, Service
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.card import data_sets
+from imece.runtime.database import Database
 from imece.runtime.settings import Settings
 from services.feedback_guard import tables, unit_tests
 from services.feedback_guard.policy import Policy, load

@@ -34,6 +34,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.schema import CreateSchema
 
 from imece.errors import ConfigError, UnavailableError
+from imece.runtime.migrations import migrate
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,7 +61,7 @@ class Database:
         self._thread: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
-        """Connect and create missing tables; `UnavailableError` when the server does not answer."""
+        """Connect, bring the tables up to date; `UnavailableError` when the server is away."""
         self._thread = ThreadPoolExecutor(1, f"database-{self.schema}")
         await asyncio.get_running_loop().run_in_executor(self._thread, self._connect)
 
@@ -116,7 +117,7 @@ class Database:
                     # Two replicas may start at once; the lock ends with the transaction.
                     connection.execute(text("SELECT pg_advisory_xact_lock(5016241)"))
                     connection.execute(CreateSchema(self.schema, if_not_exists=True))
-                self.metadata.create_all(connection)
+                migrate(connection, self.metadata, self.schema)
         except (OperationalError, sqlite3.OperationalError) as error:
             raise UnavailableError(f"database {self._safe_url()}: {_cause(error)}") from error
         else:
