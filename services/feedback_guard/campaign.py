@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from services.feedback_guard.budgets import Bucket
 from services.feedback_guard.policy import Policy
@@ -43,12 +44,29 @@ def meet(
     return found
 
 
-def join(user: str, others: Iterable[str], clusters: Mapping[str, str]) -> dict[str, str]:
+@dataclass(frozen=True)
+class Member:
+    """Which cluster an account is in, and when it was first and last seen in lockstep."""
+
+    cluster: str
+    since: float
+    at: float
+    """To the day: then not every vote has to be written."""
+
+
+def join(
+    user: str, others: Iterable[str], clusters: Mapping[str, Member], now: float
+) -> dict[str, Member]:
     """Return the clusters after these accounts became one; the smallest name stands for it."""
-    members = {user, *others}
-    names = {clusters.get(member, member) for member in members}
-    everyone = members | {who for who, where in clusters.items() if where in names}
-    return {**clusters, **dict.fromkeys(everyone, min(names))}
+    seen = {user, *others}
+    names = {clusters[who].cluster if who in clusters else who for who in seen}
+    found = {who: member for who, member in clusters.items() if member.cluster in names}
+    found |= {who: Member("", now, now) for who in seen if who not in found}
+    for who, member in found.items():
+        at = now if who in seen and now > member.at + _DAY else member.at
+        if (member.cluster, member.at) != (min(names), at):
+            found[who] = Member(min(names), member.since, at)
+    return {**clusters, **found}
 
 
 def _add(ledger: dict[str, Bucket], key: str, amount: float, now: float, window: float) -> float:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from imece.events import (
     AnswerVerified,
@@ -22,14 +22,13 @@ from imece.events import (
     RevocationRequested,
 )
 from imece.runtime.database import insert_new, matching
-from services.feedback_guard import core, reference, revocation, rows, store, tables
+from services.feedback_guard import core, reference, retention, revocation, rows, store, tables
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.rows import Decision
 from services.feedback_guard.state import Account, account_id
 
 _TABLE = tables.DECISION
 _AT_ONCE = 500
-_EMPTY_DAYS = 120
 
 
 def add_references(
@@ -120,10 +119,9 @@ def expire(
 ) -> list[FeedbackDecided]:
     """End the quarantine of what has waited too long by `now`: it stays out, for good.
 
-    Buckets that nobody filled for so long that they are empty are forgotten.
+    What is too old to be kept is forgotten.
     """
-    empty = now.timestamp() - _EMPTY_DAYS * 86_400
-    connection.execute(delete(tables.LEDGER).where(tables.LEDGER.c.at < empty))
+    retention.forget(connection, now, policy)
     over = (
         select(_TABLE)
         .where(_TABLE.c.expires < now.timestamp())

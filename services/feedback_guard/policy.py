@@ -127,6 +127,12 @@ class Reference(_Part):
         return self
 
 
+class Retention(_Part):
+    """For how many days of event time feedback and what was decided about it is remembered."""
+
+    days: Annotated[float, Field(gt=0)] = 400
+
+
 class Policy(_Part):
     """All of it."""
 
@@ -139,6 +145,7 @@ class Policy(_Part):
     campaign: Campaign
     budgets: Budgets
     audit: Audit = Audit()
+    retention: Retention = Retention()
     reference: Reference = Reference()
     facts: dict[str, str] = {}
     """Questions that the operator has answered, such as house rules; they outrank all records."""
@@ -148,6 +155,15 @@ class Policy(_Part):
         people = min(self.panel.lead, self.panel.praise_lead) - 1
         if self.reference.judges and self.weights.blind > people * self.weights.sampled:
             raise ValueError("weights.blind would decide without any person: lower it")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_forgotten_while_it_counts(self) -> Self:
+        needed = max(
+            self.thresholds.quarantine_days, self.campaign.window_days, self.budgets.window_days
+        )
+        if self.retention.days < needed:
+            raise ValueError(f"retention.days has to be at least {needed:g}, as long as it counts")
         return self
 
     @cached_property

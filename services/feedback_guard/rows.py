@@ -12,6 +12,7 @@ from imece.events import FeedbackDecided, FeedbackScored
 from imece.runtime.database import insert_new, matching, upsert
 from services.feedback_guard import state, tables
 from services.feedback_guard.budgets import Bucket
+from services.feedback_guard.campaign import Member
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import Account, Claim
 
@@ -70,16 +71,16 @@ def save_ledger(connection: Connection, changed: Mapping[str, Bucket]) -> None:
     upsert(connection, tables.LEDGER, rows, ["key"])
 
 
-def clusters(connection: Connection, accounts: Iterable[str]) -> dict[str, str]:
+def clusters(connection: Connection, accounts: Iterable[str]) -> dict[str, Member]:
     """Return the clusters that these accounts are in, with all their members."""
     table = tables.CLUSTER
     names = {row.cluster for row in matching(connection, table.c.account, accounts)}
     members = matching(connection, table.c.cluster, names)
-    return {row.account: row.cluster for row in members}
+    return {row.account: Member(row.cluster, row.since, row.at) for row in members}
 
 
-def save_clusters(connection: Connection, changed: Mapping[str, str]) -> None:
-    rows = [{"account": account, "cluster": name} for account, name in changed.items()]
+def save_clusters(connection: Connection, changed: Mapping[str, Member]) -> None:
+    rows = [{"account": account, **vars(member)} for account, member in changed.items()]
     upsert(connection, tables.CLUSTER, rows, ["account"])
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from imece.events import Envelope, FeedbackDecided, FeedbackScored, FeedbackSubmitted, derived_id
 from imece.runtime.database import insert_new, matching, upsert
@@ -26,6 +26,7 @@ from services.feedback_guard import (
 )
 from services.feedback_guard.admission import Admission
 from services.feedback_guard.budgets import Bucket
+from services.feedback_guard.campaign import Member
 from services.feedback_guard.content import NO_SCORES, ModelScores
 from services.feedback_guard.evidence import contradicts
 from services.feedback_guard.policy import Policy
@@ -33,6 +34,7 @@ from services.feedback_guard.rows import Decision
 from services.feedback_guard.state import Account, Claim, account_id
 
 METADATA = tables.METADATA
+_DAY = 86_400
 
 
 @lru_cache(maxsize=16_384)
@@ -58,13 +60,13 @@ def score_all(
     ledger = rows.ledger(connection, {k for e in events for k in admission.rates(e.data, policy)})
     accounts_before, ledger_before = dict(accounts), dict(ledger)
     table = tables.VOTE
-    votes = matching(connection, table.c.key, map(_vote_key, events))
+    votes = matching(connection, table.c.key, (vote_key(e.data) for e in events))
     known = {row.key: (row.feedback, row.hard, row.changed) for row in votes}
     fresh: dict[str, dict[str, Any]] = {}
     scored = []
     for event, said in zip(events, scores or [NO_SCORES] * len(events), strict=True):
         admitted, changed = admission.admit(event, keys, policy), None
-        vote, feedback = _vote_key(event), feedback_key(event.source, event.id)
+        vote, feedback = vote_key(event.data), feedback_key(event.source, event.id)
         user = user_of(event.data)
         account = accounts.get(user, Account())
         if admitted.hard is None and vote not in known:  # a forged token takes no one's vote
@@ -104,7 +106,9 @@ def refuse(connection: Connection, feedback: str, decided: FeedbackDecided) -> F
     if found := rows.decisions(connection, [feedback]).get(feedback):
         return found.decided
     text = decided.model_dump_json(exclude_none=True)
-    insert_new(connection, tables.REFUSED, [{"feedback": feedback, "decided": text}])
+    newest = select(func.coalesce(func.max(tables.DECISION.c.at), 0))
+    at = connection.execute(newest).scalar_one()  # what is no event has no time of its own
+    insert_new(connection, tables.REFUSED, [{"feedback": feedback, "decided": text, "at": at}])
     return rows.refused(connection, [feedback])[feedback]
 
 
@@ -117,11 +121,13 @@ class State:
     accounts: dict[str, Account]
     ledger: dict[str, Bucket]
     near: dict[str, list[str]]
-    clusters: dict[str, str] = field(default_factory=dict)
+    near_at: Mapping[str, float] = field(default_factory=dict)
+    """When somebody was last met at a band, to the day."""
+    clusters: dict[str, Member] = field(default_factory=dict)
     cause: str = ""
     changed: dict[str, Decision] = field(default_factory=dict)
-    met: set[str] = field(default_factory=set)
-    """Bands at which somebody new was met."""
+    met: dict[str, float] = field(default_factory=dict)
+    """Bands at which somebody was met who was new, or on a new day, and when."""
 
     def __post_init__(self) -> None:
         """Remember what was loaded: only what differs from it is written back."""
@@ -135,8 +141,9 @@ class State:
         user, model = user_of(item.feedback), _model(item)
         known = self.accounts.get(model, Account())
         account, claim = self.accounts.get(user, Account()), self.claims[item.claim]
-        cluster = self.clusters.get(user)
-        mates = {w for w, name in self.clusters.items() if name == cluster} if cluster else set()
+        member = self.clusters.get(user)
+        cluster = member.cluster if member else None
+        mates = {w for w, m in self.clusters.items() if m.cluster == cluster} if cluster else set()
         decided = core.decide(
             item,
             claim,
@@ -167,7 +174,7 @@ class State:
         if contradicts(item) and item.stance > 0 and item.hard is None:
             others, now = claim.support(item.answer).accounts, item.submitted.timestamp()
             if friends := campaign.meet(user, others, now, self.policy, self.ledger):
-                self.clusters = campaign.join(user, friends, self.clusters)
+                self.clusters = campaign.join(user, friends, self.clusters, now)
         self.claims[item.claim] = core.record(item, claim, self.policy)
 
     def _meet(self, item: FeedbackScored) -> int:
@@ -177,14 +184,19 @@ class State:
         """
         if not contradicts(item):
             return 0
-        most, user = 0, user_of(item.feedback)
+        most, user, now = 0, user_of(item.feedback), item.submitted.timestamp()
         for band in minhash.bands(item.feedback.tenant, item.signature):
             users = self.near[band]
-            if user not in users and len(users) < 16:
+            fresh, seen = user not in users and len(users) < 16, self._seen(band)
+            if fresh:
                 users.append(user)
-                self.met.add(band)
+            if fresh or now > seen + _DAY:
+                self.met[band] = max(seen, now)
             most = max(most, len(users))
         return most
+
+    def _seen(self, band: str) -> float:
+        return self.met.get(band, self.near_at.get(band, 0.0))
 
 
 def load(
@@ -203,13 +215,14 @@ def load(
             others = voters[item.claim, item.answer]
             keys |= campaign.keys(user_of(item.feedback), others)
             keys |= {f"cluster|{name}" for name in others}
-    keys |= {f"cluster|{name}" for name in clusters.values()}
+    keys |= {f"cluster|{member.cluster}" for member in clusters.values()}
     return State(
         policy,
         claims,
         rows.accounts(connection, {id for s in scored for id in (user_of(s.feedback), _model(s))}),
         rows.ledger(connection, keys),
         {band: found.get(band, []) for band in bands},
+        {row.band: row.at for row in met},
         clusters,
         cause,
     )
@@ -235,7 +248,10 @@ def save(connection: Connection, state: State) -> None:
     rows.save_accounts(connection, rows.differing(state.accounts, state.accounts_before))
     rows.save_ledger(connection, rows.differing(state.ledger, state.ledger_before))
     rows.save_clusters(connection, rows.differing(state.clusters, state.clusters_before))
-    met = [{"band": band, "accounts": json.dumps(state.near[band])} for band in state.met]
+    met = [
+        {"band": band, "accounts": json.dumps(state.near[band]), "at": at}
+        for band, at in state.met.items()
+    ]
     upsert(connection, tables.NEAR, met, ["band"])
 
 
@@ -270,5 +286,6 @@ def _model(item: FeedbackScored) -> str:
     return account_id(item.feedback.tenant, f"model\x1f{item.feedback.model}\x1f{item.subject}")
 
 
-def _vote_key(event: Envelope[FeedbackSubmitted]) -> str:
-    return f"{user_of(event.data)}|{event.data.response}"
+def vote_key(feedback: FeedbackSubmitted) -> str:
+    """Return what identifies a user's vote on a response in the tables."""
+    return f"{user_of(feedback)}|{feedback.response}"

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 from imece.runtime.database import Database
 
-METADATA = MetaData()
+
+def _add_times(connection: Connection) -> None:
+    """Version 1: what had no time of its own counts as seen when the newest feedback was given."""
+    for table in ("near", "refused", "cluster"):
+        _add_time(connection, table, "at")
+        connection.execute(text(f'CREATE INDEX ix_{table}_at ON {table} ("at")'))
+    _add_time(connection, "cluster", "since")
+
+
+def _add_time(connection: Connection, table: str, column: str) -> None:
+    added = f'ALTER TABLE {table} ADD COLUMN "{column}" FLOAT NOT NULL DEFAULT 0'
+    connection.execute(text(added))
+    newest = '(SELECT coalesce(max("at"), 0) FROM decision)'
+    connection.execute(text(f'UPDATE {table} SET "{column}" = {newest}'))
+
+
+METADATA = MetaData(info={"migrations": (_add_times,)})
 ACCOUNT = Table(
     "account",
     METADATA,
@@ -28,6 +55,7 @@ REFUSED = Table(
     METADATA,
     Column("feedback", Text, primary_key=True),
     Column("decided", Text, nullable=False),
+    Column("at", Float, nullable=False, server_default="0", index=True),
 )
 CLAIM = Table(
     "claim",
@@ -49,6 +77,8 @@ CLUSTER = Table(
     METADATA,
     Column("account", String(11), primary_key=True),
     Column("cluster", String(11), nullable=False, index=True),
+    Column("since", Float, nullable=False, server_default="0"),
+    Column("at", Float, nullable=False, server_default="0", index=True),
     sqlite_with_rowid=False,
 )
 PANEL = Table(
@@ -106,6 +136,7 @@ NEAR = Table(
     METADATA,
     Column("band", String(400), primary_key=True),
     Column("accounts", Text, nullable=False),
+    Column("at", Float, nullable=False, server_default="0", index=True),
     sqlite_with_rowid=False,
 )
 DECISION = Table(

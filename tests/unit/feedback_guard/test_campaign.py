@@ -63,6 +63,18 @@ def test_what_is_seen_does_not_depend_on_how_the_log_is_cut():
 
 
 def test_clusters_that_meet_become_one():
-    clusters = campaign.join("c", ["d"], campaign.join("a", ["b"], {}))
-    assert clusters == {"a": "a", "b": "a", "c": "c", "d": "c"}
-    assert set(campaign.join("b", ["d"], clusters).values()) == {"a"}
+    clusters = campaign.join("c", ["d"], campaign.join("a", ["b"], {}, 10), 20)
+    names = {who: member.cluster for who, member in clusters.items()}
+    assert names == {"a": "a", "b": "a", "c": "c", "d": "c"}
+    joined = campaign.join("b", ["d"], clusters, 30)
+    assert {member.cluster for member in joined.values()} == {"a"}
+    assert {who: member.since for who, member in joined.items()} == {
+        who: member.since for who, member in clusters.items()
+    }
+
+
+def test_when_an_account_was_last_in_lockstep_is_known_to_the_day():
+    clusters = campaign.join("a", ["b"], {}, 0)
+    assert campaign.join("a", ["b"], clusters, 80_000) == clusters
+    later = campaign.join("a", ["b"], clusters, 90_000)
+    assert [(m.since, m.at) for m in later.values()] == [(0, 90_000)] * 2
