@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from imece.cli.main import app
 from imece.client import Client
 from imece.events import (
     Correction,
@@ -127,3 +130,11 @@ async def test_a_blind_model_is_asked_over_kafka_and_a_replay_decides_the_same(
     again = whatif.run(load(policy), log, {})[correction.id]
     assert (again.verdict, again.reasons) == (last.verdict, last.reasons)
     assert "blind_reference" in {reason.code for reason in last.reasons}
+    env = {"IMECE_HOME": str(home), "IMECE_KAFKA": fresh_kafka.address}
+    yesterday = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
+    asked = ["guard", "bounds", "--confirmed", "--since", yesterday, "--json"]
+    shown = await asyncio.to_thread(CliRunner().invoke, app, asked, env=env)
+    bounds = {row["segment"]: row for row in json.loads(shown.stdout)}
+    assert {"all", "kind:correction", "account:old"} <= bounds.keys()
+    assert (bounds["all"]["honest"], bounds["all"]["rejected"]) == (1, 0)
+    assert bounds["all"]["note"].startswith("too few")
