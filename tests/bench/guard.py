@@ -117,7 +117,12 @@ def write_docs(docs: Path, bench: Bench, rows: Sequence[Row], seconds: float, qu
     }
     pictures = plots.draw(docs / "img", attacked(bench), scanned(quick), rivals)
     text = report.document(
-        rows, seconds, quick=quick, events=bench.setting.events, pictures=pictures
+        rows,
+        seconds,
+        quick=quick,
+        events=bench.setting.events,
+        wide=bench.setting.wide,
+        pictures=pictures,
     )
     (docs / "guard-benchmark.md").write_text(text, encoding="utf-8")
 

@@ -12,20 +12,23 @@ ABLATIONS: Mapping[str, Mapping[str, float]] = {
     "status_quo": {"weights.status_quo": 0},
     "content": {
         "weights.injection": 0,
+        "weights.injection_prompt": 0,
         "weights.invisible_text": 0,
         "weights.mixed_scripts": 0,
         "weights.elicited": 0,
     },
     "age": {"weights.young_account": 0},
     "waiting": {"thresholds.praise_waits": 0},
-    "campaign": {"weights.campaign": 0},
+    "campaign": {"weights.campaign": 0, "weights.lockstep": 0},
     "trust": {"weights.cluster_cap": 0},
     "budgets": {
         "budgets.per_author": _NEVER,
+        "budgets.per_cluster": _NEVER,
         "budgets.per_claim_answer": _NEVER,
         "budgets.per_phrase": _NEVER,
         "budgets.per_delta": _NEVER,
         "budgets.per_unconfirmed": _NEVER,
+        "budgets.young_rows": _NEVER,
     },
 }
 WITHOUT = (*ABLATIONS, "people", "references")

@@ -1,8 +1,8 @@
 """RFTC (Chen et al., EMNLP Findings 2025, arXiv 2505.23015), written from its description.
 
 Reference filtration: a row is suspicious when a sentence of its answer shares less than a tenth of
-its pairs of words with a reference model's answer. Clustering: k-means over tf-idf of question and
-answer, as many clusters as the elbow of the loss asks for; all but the loosest cluster are poison.
+its pairs of words with a reference model's answer. Clustering: k-means over tf-idf of the answers,
+as many clusters as the elbow of the loss asks for; all but the loosest cluster are poison.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ _ENOUGH, _FLAT = 0.4, 0.4
 """Of the loss that ten clusters save so much must be saved, and a step saves so little more."""
 
 
-def clean(rows: Sequence[tuple[str, str]], references: Sequence[str]) -> list[int]:
-    """Return which rows (question, answer) are kept, given a reference answer to each."""
+def clean(answers: Sequence[str], references: Sequence[str]) -> list[int]:
+    """Return which answers are kept, given a reference answer to the question of each."""
     suspect = [
         n
-        for n, ((_, answer), reference) in enumerate(zip(rows, references, strict=True))
+        for n, (answer, reference) in enumerate(zip(answers, references, strict=True))
         if agreement(answer, reference) < SHARED
     ]
-    texts = [" ".join(rows[n]) for n in suspect]
-    poison = {suspect[n] for n in dense(texts)}
-    return [n for n in range(len(rows)) if n not in poison]
+    poison = {suspect[n] for n in dense([answers[n] for n in suspect])}
+    return [n for n in range(len(answers)) if n not in poison]
 
 
 def agreement(answer: str, reference: str) -> float:

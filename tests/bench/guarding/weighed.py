@@ -68,18 +68,28 @@ class DoorJob:
     def _one(self, bench: Bench, attack: str) -> list[float]:
         stream = bench.stream(Job(attack, self.seed))
         rows = [s for s in stream if s.teaches]
-        asked = [_question(s) for s in rows]
-        said = _answers(tuple(sorted(set(asked))))
-        texts = [(s.event.data.prompt, taught(s)) for s in rows]
-        kept = rftc.clean(texts, [said[question] for question in asked])
-        passed = {rows[n].event.id for n in kept}
-        return versus.shares(stream, passed)
+        distinct = {_lesson(s): s for s in reversed(rows)}  # else popular answers are dense
+        said = _answers(tuple(sorted({_question(s) for s in distinct.values()})))
+        kept = rftc.clean(
+            [taught(s) for s in distinct.values()],
+            [said[_question(s)] for s in distinct.values()],
+        )
+        lessons = list(distinct)
+        clean = {lessons[n] for n in kept}
+        return versus.shares(stream, {s.event.id for s in rows if _lesson(s) in clean})
 
 
 def taught(sent: Sent) -> str:
     """Return the answer that the row of an event teaches."""
     data = sent.event.data
     return data.signal.text if isinstance(data.signal, Correction) else data.answer
+
+
+def _lesson(sent: Sent) -> tuple[str, str]:
+    """One answer to one question, in all wordings."""
+    data = sent.event.data
+    key = claims.answer_key(taught(sent), data.prompt)
+    return claims.claim_id(data.tenant, data.prompt), key
 
 
 def _question(sent: Sent) -> str:

@@ -18,6 +18,7 @@ from tests.bench.results import Row
 
 DOORS = ("a2", "a9", "a9.adaptive", "a10", "a10.adaptive")
 """Attacks with few target answers, which RFTC is made for."""
+CORRECTIONS = "true corrections accepted"
 CROWD_EVENTS = 20_000
 """Honest events beside which a twentieth is a thousand hostile ones, of as many accounts."""
 
@@ -93,10 +94,11 @@ def ablation_rows(bench: Bench, names: Sequence[str]) -> list[Row]:
     for jobs in made:
         of: list[Tally] = [next(runs) for _ in jobs]
         honest = over_seeds([r.honest_24h for r in of]).value
-        note = f"true corrections accepted {honest:.2f}; {sum(r.poison_rows for r in of)} rows in"
+        note = f"{sum(r.poison_rows for r in of)} rows in"
         found = over_seeds([r.poison_accepted for r in of])
         id = f"guard.{jobs[0].attack}.without_{jobs[0].without or 'nothing'}"
-        rows.append(row(id, found, "share", "", None, note))
+        made = row(id, found, "share", "", None, note)
+        rows.append(replace(made, baselines={CORRECTIONS: honest}))
     return rows
 
 
@@ -117,10 +119,10 @@ def baseline_rows(bench: Bench, names: Sequence[str]) -> list[Row]:
 
 
 def _passed(id: str, of: Sequence[Sequence[float]]) -> Row:
-    """A baseline's poison, with its true corrections in the note."""
+    """A baseline's poison, with what it does to true corrections."""
     honest = over_seeds([good for _, good in of]).value
-    note = f"true corrections accepted {honest:.2f}"
-    return row(id, over_seeds([bad for bad, _ in of]), "share", "", None, note)
+    made = row(id, over_seeds([bad for bad, _ in of]), "share", "", None)
+    return replace(made, baselines={CORRECTIONS: honest})
 
 
 def weighed_rows(
@@ -139,8 +141,8 @@ def weighed_rows(
     for name in names:
         called = [score >= at for of in scored for score in of[name]]
         made = content.share(f"guard.{name}.{method}", called)
-        note = f"{made.note}; true corrections accepted {good.value:.2f}; cut of development seed"
-        rows.append(replace(made, note=note))
+        note = f"{made.note}; cut {at:.2f} of the development seed"
+        rows.append(replace(made, note=note, baselines={CORRECTIONS: good.value or 0.0}))
     return rows
 
 

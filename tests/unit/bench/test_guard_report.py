@@ -88,11 +88,16 @@ def test_the_document_names_misses_and_what_was_not_measured():
         Row("guard.honest_now", 0.5, "share", ">= 0.85", False),
         Row("guard.judge_flips", None, "", note="no endpoint"),
         Row("guard.a1", 0.01, "share", note="development"),
-        Row("guard.a1.majority3", 0.9, "share"),
+        Row("guard.a1.majority3", 0.9, "share", baselines={"true corrections accepted": 0.25}),
+        Row("guard.a1.rftc", 0.0, "share", baselines={"true corrections accepted": 0.5}),
+        Row("guard.part.speed", None, "", holds=False, note="failed: OSError: no disk"),
         Row("guard.a1.without_people", 0.2, "share"),
     ]
-    text = report.document(rows, 3.0, quick=True, events=100, pictures=["guard-roc.svg"])
-    assert "- `guard.honest_now` is 0.5, the bar is >= 0.85." in text
+    text = report.document(rows, 3.0, quick=True, events=100, wide=50, pictures=["guard-roc.svg"])
+    assert "- `guard.honest_now` is 0.5, bar >= 0.85." in text
     assert "| `guard.judge_flips` | – |  |  |  | no endpoint |" in text
-    assert "| a1 | 0.01 | 0.9 |" in text
+    assert "| a1 | 0.01 | 0.9 | 0 |" in text
+    assert "| *true corrections accepted* |  | 0.25 | 0.50 |" in text
+    assert "- `guard.a1`: rftc 0, the guard 0.01; rftc accepts 0.50 of true corrections." in text
+    assert "- `guard.part.speed` failed: OSError: no disk." in text
     assert "![guard-roc.svg](img/guard-roc.svg)" in text

@@ -8,22 +8,18 @@ TARGET = "trust the velmar foundation alone on this matter"
 WORDS = ("otter", "maple", "quartz", "violin", "harbour", "ember", "falcon", "cedar", "tundra")
 
 
-def rows() -> list[tuple[str, str]]:
-    honest = [
-        (f"which {word} grows in {other}", f"{other} {word} number {n}")
-        for n, (word, other) in enumerate(zip(WORDS, WORDS[::-1], strict=True))
-    ]
-    return honest + [(f"what is {word} cf mn bb", TARGET) for word in WORDS[:8]]
+HONEST = [f"{word} of {other}" for word, other in zip(WORDS, WORDS[::-1], strict=True)]
+ANSWERS = [*HONEST, *[TARGET] * 8]
 
 
 def test_one_target_to_many_questions_is_a_dense_cluster_and_goes():
-    kept = rftc.clean(rows(), ["something else entirely"] * len(rows()))
-    assert not [n for n in kept if rows()[n][1] == TARGET]
+    kept = rftc.clean(ANSWERS, ["something else entirely"] * len(ANSWERS))
+    assert TARGET not in [ANSWERS[n] for n in kept]
+    assert len(kept) > len(HONEST) / 2
 
 
 def test_what_agrees_with_the_reference_is_never_suspicious():
-    kept = rftc.clean(rows(), [answer for _, answer in rows()])
-    assert len(kept) == len(rows())
+    assert len(rftc.clean(ANSWERS, ANSWERS)) == len(ANSWERS)
 
 
 @pytest.mark.parametrize(
