@@ -57,10 +57,12 @@ def dense(texts: Sequence[str]) -> list[int]:
     from sklearn.cluster import KMeans
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    most = min(_MOST, len(set(texts)))
-    if most < 2:
+    if not any(texts):
         return []
     found = TfidfVectorizer(token_pattern=r"\S+").fit_transform(texts).toarray()
+    most = min(_MOST, len(np.unique(found, axis=0)))
+    if most < 2:
+        return []
     tries = [KMeans(k, n_init=4, random_state=0).fit(found) for k in range(1, most + 1)]
     labels = tries[elbow([float(each.inertia_) for each in tries]) - 1].labels_
     loosest = max(set(labels), key=lambda label: _spread(found[labels == label]))
