@@ -23,9 +23,7 @@ def rare_phrases(*texts: str) -> tuple[str, ...]:
 
     A backdoor needs a trigger that means nothing elsewhere; these are what budgets count.
     """
-    found: dict[str, None] = {}
-    for text in texts:
-        found |= {word: None for word in words_of(text) if not known(word)}
+    found = dict.fromkeys(word for text in texts for word in words_of(text) if not known(word))
     return tuple(hashlib.blake2b(w.encode(), digest_size=6).hexdigest() for w in [*found][:_MOST])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Literal
 
 from imece.events import (
@@ -112,7 +113,7 @@ def _own_reasons(
         found.append(Reason(code="takeover", nats=policy.weights.takeover, detail=detail))
     created = event.data.account_created
     if created and event.time - created < timedelta(days=policy.thresholds.young_days):
-        found.append(Reason(code="young_account", nats=policy.weights.young_account))
+        found.append(_reason("young_account", policy.weights.young_account))
     return found
 
 
@@ -153,7 +154,7 @@ def decide(
     if cluster is not None and contradicts(scored) and not known.confirmed:
         reasons.append(Reason(code="lockstep", nats=policy.weights.lockstep, detail=cluster))
     if _waits(scored, known, policy):
-        reasons.append(Reason(code="unconfirmed_praise"))
+        reasons.append(_reason("unconfirmed_praise"))
     verdict = _verdict(scored, known, reasons, policy)
     row = training_row(scored.feedback) if verdict == "accept" else None
     if row is not None:
@@ -169,7 +170,7 @@ def decide(
         user=scored.feedback.user,
         claim=scored.claim,
         verdict=verdict,
-        reasons=tuple(reasons) or (Reason(code="consistent"),),
+        reasons=tuple(reasons) or (_reason("consistent"),),
         score=sum(reason.nats for reason in reasons),
         version=version,
         policy=policy.version,
@@ -182,16 +183,21 @@ def _vote_reasons(
     scored: FeedbackScored, known: Evidence, policy: Policy, status_quo: float
 ) -> list[Reason]:
     if scored.hard is not None:
-        return [Reason(code=scored.hard, nats=policy.weights.verifier)]
+        return [_reason(scored.hard, policy.weights.verifier)]
     found = []
     if contradicts(scored):
         detail = "no independent evidence yet" if not known.confirmed else ""
-        found.append(Reason(code="contradicts_answer", nats=status_quo, detail=detail))
+        found.append(_reason("contradicts_answer", status_quo, detail))
     else:
-        found.append(Reason(code="status_quo", nats=-status_quo))
+        found.append(_reason("status_quo", -status_quo))
     if scored.trust:
-        found.append(Reason(code="user_record", nats=_capped(-scored.trust, policy)))
+        found.append(_reason("user_record", _capped(-scored.trust, policy)))
     return found
+
+
+@lru_cache(maxsize=4096)  # most decisions have the same few
+def _reason(code: str, nats: float = 0.0, detail: str = "") -> Reason:
+    return Reason(code=code, nats=nats, detail=detail)
 
 
 def _campaign(scored: FeedbackScored, claim: Claim, policy: Policy, near: int) -> list[Reason]:

@@ -15,6 +15,7 @@ _DAYS = "monday tuesday wednesday thursday friday saturday sunday"
 _GUN = "pazartesi salı çarşamba perşembe cuma cumartesi pazar"
 WEEKDAYS = {fold(w): n for t in (_DAYS, _GUN) for n, w in enumerate(t.split())}
 _NAME = "|".join(sorted(MONTHS, key=len, reverse=True))
+_YEAR = re.compile(r"\d{4}")
 _DATE = (
     re.compile(r"(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})"),
     re.compile(rf"(?:(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\s+)?(?P<n>{_NAME})\.?,?\s+(?P<y>\d{{4}})"),
@@ -38,6 +39,8 @@ _YES, _NO = frozenset(fold("yes evet true").split()), frozenset(fold("no hayır 
 def key(text: str) -> str | None:
     """Return the canonical form when `text` is a date and nothing else: a day, or a month."""
     text = fold(text).strip(" .!?,\"'")
+    if not _YEAR.search(text):
+        return None  # most texts
     for form in _DATE:
         if found := form.fullmatch(text):
             parts = found.groupdict()

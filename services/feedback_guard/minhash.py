@@ -20,8 +20,11 @@ def signature(text: str, *known: str) -> tuple[int, ...]:
 
     Short answers ("five", "Lyon") are the same in many honest places, so they have none.
     """
+    said = _WORD.findall(fold(text))
+    if len(said) < _LEAST_WORDS:
+        return ()
     before = {word for other in known for word in _WORD.findall(fold(other))}
-    words = [word for word in _WORD.findall(fold(text)) if word not in before]
+    words = [word for word in said if word not in before]
     if len(words) < _LEAST_WORDS:
         return ()
     sketch = RMinHash(num_perm=_SIZE, seed=1)

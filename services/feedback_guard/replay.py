@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from imece import tokens
 from imece.events import (
     AnswerVerified,
@@ -53,25 +55,38 @@ class Guard:
 
         `scores` is what the optional classifiers said of each event, if there were any.
         """
-        scored = self._database.transact(store.score_all, events, self.policy, self._keys, scores)
-        decided = self._database.transact(store.decide_all, scored, self.policy)
+        if not events:
+            return []
+        decided, changed, asked = self._database.transact(self._batch, events, scores)
+        self.changed += changed
+        self.asked += asked
+        return decided
+
+    def _batch(
+        self,
+        connection: Connection,
+        events: Sequence[Envelope[FeedbackSubmitted]],
+        scores: Sequence[ModelScores],
+    ) -> tuple[list[FeedbackDecided], list[FeedbackDecided], list[OpinionRequested]]:
+        """Return the decisions on these events, changes of earlier ones, and whom to ask."""
+        scored = store.score_all(connection, events, self.policy, self._keys, scores)
+        decided = store.decide_all(connection, scored, self.policy)
+        changed: list[FeedbackDecided] = []
         for item in scored:
             if item.changed is not None:
-                self.changed += self.revoke(takeover(item))
-        if events:
-            self.changed += self._database.transact(later.backed, scored, self.policy)
-            newest = max(event.time for event in events)
-            self.changed += self._database.transact(later.expire, newest, self.policy)
-        if self.asks and events:
-            waiting = [
-                item
-                for item, found in zip(scored, decided, strict=True)
-                if found.verdict == "quarantine"
-            ]
-            self.asked += self._database.transact(
-                asking.invite, waiting, newest, self.policy, self._keys or {}
-            )
-        return decided
+                changed += later.revoke(connection, takeover(item), self.policy)
+        newest = max(event.time for event in events)
+        changed += later.backed(connection, scored, self.policy)
+        changed += later.expire(connection, newest, self.policy)
+        if not self.asks:
+            return decided, changed, []
+        waiting = [
+            item
+            for item, found in zip(scored, decided, strict=True)
+            if found.verdict == "quarantine"
+        ]
+        asked = asking.invite(connection, waiting, newest, self.policy, self._keys or {})
+        return decided, changed, asked
 
     def learn(self, answers: Mapping[str, str], tenant: str = "default") -> list[FeedbackDecided]:
         """Take upstream's own answers (by question) as reference; returns what that resolved."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Tally
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -45,6 +46,7 @@ from services.feedback_guard import (
     later,
     reference,
     revocation,
+    stage,
     store,
 )
 from services.feedback_guard.content import ModelScores
@@ -136,7 +138,12 @@ class Routes:
 
     async def on_scored(self, events: Sequence[Envelope[FeedbackScored]]) -> None:
         scored = [event.data for event in events]
-        decided = await self._database.run(store.decide_all, scored, self._policy)
+        # Ends waits at the newest time of these events, which is never in the future.
+        now = min(max(item.submitted for item in scored), datetime.now(UTC))
+        done = await self._database.run(stage.two, scored, now, self._policy, self._keys)
+        decided, ended = done.decided, done.ended
+        if done.next_end is not None:
+            _OLDEST.set(done.next_end - now.timestamp())
         checks = [
             _audit(item)
             for item, decision in zip(scored, decided, strict=True)
@@ -147,21 +154,14 @@ class Routes:
             for item, decision in zip(scored, decided, strict=True)
             if decision.verdict == "quarantine" and isinstance(item.feedback.signal, Correction)
         ]
-        waiting = [
-            item
-            for item, decision in zip(scored, decided, strict=True)
-            if decision.verdict == "quarantine" and item.stance > 0
-        ]
-        opinions = await self._opinions(scored, waiting)
-        ended = await self._expire(scored)
-        compared = await self._database.run(reference.ask, waiting, self._policy)
-        questions = [*reviews, *checks, *opinions, *map(_compared, compared)]
+        questions = [*reviews, *checks, *map(_asked, done.asked), *map(_compared, done.compared)]
         await self._publish(*map(_announcement, [*decided, *ended]), *questions)
         _count([*decided, *ended])
+        against = [budgets.is_young(item, self._policy) for item in scored if contradicts(item)]
+        for young, number in Tally(against).items():
+            _AGAINST.labels(str(young).lower()).inc(number)
         now = datetime.now(UTC)
         for item in scored:
-            if contradicts(item):
-                _AGAINST.labels(str(budgets.is_young(item, self._policy)).lower()).inc()
             _SECONDS.observe(max(0.0, (now - item.submitted).total_seconds()))
 
     async def on_dataset(self, event: Envelope[DatasetPublished]) -> None:
@@ -248,25 +248,6 @@ class Routes:
             await self._publish(*news[at : at + _AT_ONCE])
         _count(changed)
 
-    async def _expire(self, scored: Sequence[FeedbackScored]) -> list[FeedbackDecided]:
-        """End waits: by a second account's vote, or by the (never future) time of these events."""
-        newest = max(scored, key=lambda item: item.submitted)
-        cause = store.key_of(newest)
-        now = min(newest.submitted, datetime.now(UTC))
-        ended, ends = await self._database.run(later.follow, scored, now, self._policy, cause)
-        if ends is not None:
-            _OLDEST.set(ends - now.timestamp())
-        return ended
-
-    async def _opinions(
-        self, scored: Sequence[FeedbackScored], waiting: Sequence[FeedbackScored]
-    ) -> list[Envelope[OpinionRequested]]:
-        """Ask randomly chosen users about answers in doubt, and others for those who are silent."""
-        newest = max(item.submitted for item in scored)
-        now = min(newest, datetime.now(UTC))
-        asked = await self._database.run(asking.invite, waiting, now, self._policy, self._keys)
-        return [_asked(request) for request in asked]
-
 
 def _cause(event: Envelope[Any]) -> str:
     return derived_id(event.source, event.id)
@@ -321,7 +302,8 @@ def _question(scored: FeedbackScored) -> ReviewRequested:
 
 
 def _count(decided: Sequence[FeedbackDecided]) -> None:
-    for decision in decided:
-        _DECIDED.labels(decision.verdict).inc()
-        for reason in decision.reasons:
-            _REASONS.labels(decision.verdict, reason.code).inc()
+    for verdict, number in Tally(decision.verdict for decision in decided).items():
+        _DECIDED.labels(verdict).inc(number)
+    reasons = Tally((d.verdict, reason.code) for d in decided for reason in d.reasons)
+    for labels, number in reasons.items():
+        _REASONS.labels(*labels).inc(number)

@@ -20,6 +20,7 @@ SHORT = 5
 ANSWERS = 4
 """Answers kept for one claim."""
 _SLOT = 24  # bytes
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @lru_cache(maxsize=65_536)
@@ -179,7 +180,7 @@ def pack_account(account: Account) -> str:
     means = [round(x, 2) for x in (*habit.means, *habit.variances)]
     ways = [habit.votes, round(habit.odd, 2), round(habit.since), *means] if habit.votes else []
     kept = [round(account.right, 2), round(account.wrong, 2), subjects, ways]
-    return json.dumps(kept, separators=(",", ":"))
+    return _encode(kept)
 
 
 def unpack_account(text: str) -> Account:
@@ -195,7 +196,7 @@ def unpack_account(text: str) -> Account:
 def pack_claim(claim: Claim) -> str:
     """Return the stored form of a claim; its reference is stored elsewhere."""
     packed = {answer: [s.votes, *map(" ".join, _people(s))] for answer, s in claim.answers.items()}
-    return json.dumps(packed, ensure_ascii=False, separators=(",", ":"))
+    return _encode(packed)
 
 
 def unpack_claim(text: str, reference: str | None) -> Claim:

@@ -35,6 +35,8 @@ def _plain(text: str) -> str:
 
 
 def _composed(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text  # most names and lines: nothing to find, nothing to compose
     return unicodedata.normalize("NFC", _plain(text))
 
 

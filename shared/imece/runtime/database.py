@@ -40,6 +40,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _BUSY_SECONDS = 30
 _ROWS_A_STATEMENT = 500
+_SQLITE = sqlite.dialect()
 
 
 class Database:
@@ -218,9 +219,9 @@ def matching(connection: Connection, column: Column[Any], values: Iterable[str])
     if not wanted:
         return []
     if connection.dialect.name == "postgresql":
-        return list(connection.execute(_matching(column, "postgresql"), {"wanted": wanted}))
+        return [*connection.execute(_matching(column, "postgresql"), {"wanted": wanted}).all()]
     listed = json.dumps(wanted, ensure_ascii=False)
-    return list(connection.execute(_matching(column, "sqlite"), {"wanted": listed}))
+    return [*connection.execute(_matching(column, "sqlite"), {"wanted": listed}).all()]
 
 
 # Statements are built once: building one costs as much as a hundred rows.
@@ -252,7 +253,33 @@ def _execute_many(
     connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]
 ) -> None:
     # One statement with many parameter sets compiles once; many VALUES compile 20 times longer.
-    connection.execute(statement, [dict(row) for row in rows])
+    if connection.dialect.name == "sqlite" and (direct := _direct(statement, tuple(rows[0]))):
+        connection.exec_driver_sql(direct[0], [_values(row, direct[1]) for row in rows])
+    else:
+        connection.execute(statement, [dict(row) for row in rows])
+
+
+_Convert = Callable[[Any], Any] | None
+
+
+def _values(row: Mapping[str, Any], columns: Sequence[tuple[str, _Convert]]) -> tuple[Any, ...]:
+    return tuple(convert(row[name]) if convert else row[name] for name, convert in columns)
+
+
+@lru_cache(maxsize=256)
+def _direct(
+    statement: Any, names: tuple[str, ...]
+) -> tuple[str, Sequence[tuple[str, _Convert]]] | None:
+    """Return SQL for SQLite with its columns in order and what converts their values.
+
+    SQLAlchemy's own work on each row cost as much as SQLite's. None: there are default values.
+    """
+    compiled = statement.compile(dialect=_SQLITE, column_keys=list(names))
+    order = list(compiled.positiontup or ())
+    if compiled.insert_prefetch or sorted(order) != sorted(names):
+        return None
+    types = {c.name: c.type.dialect_impl(_SQLITE) for c in statement.table.c}
+    return str(compiled), [(name, types[name].bind_processor(_SQLITE)) for name in order]
 
 
 def _insert(dialect: str) -> Any:

@@ -97,15 +97,14 @@ class Delivery:
 
     async def _topic(self, subscription: Subscription, records: Sequence[Record]) -> None:
         good: list[tuple[Record, Envelope[Any]]] = []
+        age, now = AGE.labels(self.service, records[0].topic), time.time()
         for record in records:
             try:
                 event = decode(subscription.event, record.headers, record.key, record.value)
             except ContractError as error:
                 await self._refuse(subscription, record, error)
             else:
-                AGE.labels(self.service, record.topic).observe(
-                    max(0.0, time.time() - event.time.timestamp())
-                )
+                age.observe(max(0.0, now - event.time.timestamp()))
                 good.append((record, event))
         if good:
             await self._handle(subscription, good)

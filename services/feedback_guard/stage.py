@@ -1,0 +1,49 @@
+"""All of stage two for a batch, in one transaction: decide, ask, end waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from imece.events import FeedbackDecided, FeedbackScored, JudgementRequested, OpinionRequested
+from services.feedback_guard import asking, later, reference, store
+from services.feedback_guard.policy import Policy
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a batch."""
+
+    decided: Sequence[FeedbackDecided]
+    """One for each event, in order."""
+    ended: Sequence[FeedbackDecided]
+    """The newest versions of other feedback that the batch changed."""
+    asked: Sequence[OpinionRequested]
+    compared: Sequence[JudgementRequested]
+    """What a blind reference model is asked."""
+    next_end: float | None
+    """When the next quarantine ends (seconds since 1970), None when nothing waits."""
+
+
+def two(
+    connection: Connection,
+    scored: Sequence[FeedbackScored],
+    now: datetime,
+    policy: Policy,
+    keys: Mapping[str, bytes],
+) -> Done:
+    """Decide a batch at `now` and do what follows from it; doing it again changes nothing."""
+    decided = store.decide_all(connection, scored, policy)
+    waiting = [
+        item
+        for item, decision in zip(scored, decided, strict=True)
+        if decision.verdict == "quarantine" and item.stance > 0
+    ]
+    asked = asking.invite(connection, waiting, now, policy, keys)
+    compared = reference.ask(connection, waiting, policy)
+    newest = max(scored, key=lambda item: item.submitted)
+    ended, ends = later.follow(connection, scored, now, policy, store.key_of(newest))
+    return Done(decided, ended, asked, compared, ends)
