@@ -7,11 +7,15 @@ lowers what its accounts may send; nobody is rejected for agreeing with somebody
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from imece.events import CampaignFlagged, FeedbackScored
 from services.feedback_guard.budgets import Bucket
 from services.feedback_guard.policy import Policy
+from services.feedback_guard.state import account_id
 
 _DAY = 86_400
 _MOST_PAIRS = 12
@@ -67,6 +71,40 @@ def join(
         if (member.cluster, member.at) != (min(names), at):
             found[who] = Member(min(names), member.since, at)
     return {**clusters, **found}
+
+
+def flag(
+    item: FeedbackScored,
+    friends: Sequence[str],
+    before: Mapping[str, Member],
+    after: Mapping[str, Member],
+    *,
+    policy: Policy,
+    ledger: Mapping[str, Bucket],
+) -> CampaignFlagged | None:
+    """Return what to announce when this vote made a cluster, or doubled one; else None.
+
+    `before` and `after` are the clusters around `join` with these `friends`.
+    """
+    user, now = account_id(item.feedback.tenant, item.feedback.user), item.submitted.timestamp()
+    name = after[user].cluster
+    gang = {who: member for who, member in after.items() if member.cluster == name}
+    parts = Counter(before[who].cluster for who in gang if who in before)
+    largest = max(parts.values(), default=1)
+    if len(gang).bit_length() == largest.bit_length():
+        return None
+    shared = max(ledger[_pair(user, other)].level for other in friends)
+    rows = ledger.get(f"cluster|{name}", Bucket()).level_at(now, policy.budgets.window_days * _DAY)
+    return CampaignFlagged(
+        tenant=item.feedback.tenant,
+        cluster=name,
+        accounts=len(gang),
+        before=largest,
+        first_seen=datetime.fromtimestamp(min(member.since for member in gang.values()), UTC),
+        last_seen=item.submitted,
+        shared=shared,
+        rows=rows,
+    )
 
 
 def _add(ledger: dict[str, Bucket], key: str, amount: float, now: float, window: float) -> float:

@@ -16,6 +16,14 @@ AT_ONCE = 500
 _BUCKETS_AT_ONCE = 5_000
 _DAY = 86_400
 _EMPTY_DAYS = 120
+_TIMED = (
+    tables.NEAR,
+    tables.CLUSTER,
+    tables.FLAG,
+    tables.AUDIT,
+    tables.HONEST,
+    tables.REFUSED,
+)
 
 
 def forget(connection: Connection, now: datetime, policy: Policy) -> None:
@@ -26,7 +34,7 @@ def forget(connection: Connection, now: datetime, policy: Policy) -> None:
     """
     oldest = now.timestamp() - policy.retention.days * _DAY
     _forget_decisions(connection, oldest)
-    for table in (tables.NEAR, tables.CLUSTER, tables.AUDIT, tables.HONEST, tables.REFUSED):
+    for table in _TIMED:
         connection.execute(_oldest(table, AT_ONCE), {"oldest": oldest})
     empty = now.timestamp() - _EMPTY_DAYS * _DAY
     connection.execute(_oldest(tables.LEDGER, _BUCKETS_AT_ONCE), {"oldest": empty})

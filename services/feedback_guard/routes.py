@@ -13,6 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from imece import tokens
 from imece.events import (
     AnswerVerified,
+    CampaignFlagged,
     Correction,
     DatasetPublished,
     Envelope,
@@ -53,6 +54,7 @@ from services.feedback_guard.content import ModelScores
 from services.feedback_guard.evidence import contradicts, taught
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.revocation import takeover
+from services.feedback_guard.rows import refuse
 
 SOURCE = "imece/feedback-guard"
 _AT_ONCE = 1_000
@@ -133,7 +135,7 @@ class Routes:
             record_set="feedback",
         )
         key = store.feedback_key(rejected.source, rejected.id)
-        first = await self._database.run(store.refuse, key, decided)
+        first = await self._database.run(refuse, key, decided)
         await self._publish(_announcement(first))
 
     async def on_scored(self, events: Sequence[Envelope[FeedbackScored]]) -> None:
@@ -155,7 +157,8 @@ class Routes:
             if decision.verdict == "quarantine" and isinstance(item.feedback.signal, Correction)
         ]
         questions = [*reviews, *checks, *map(_asked, done.asked), *map(_compared, done.compared)]
-        await self._publish(*map(_announcement, [*decided, *ended]), *questions)
+        campaigns = [_flagged(key, flag) for key, flag in done.flags.items()]
+        await self._publish(*map(_announcement, [*decided, *ended]), *questions, *campaigns)
         _count([*decided, *ended])
         against = [budgets.is_young(item, self._policy) for item in scored if contradicts(item)]
         for young, number in Tally(against).items():
@@ -263,6 +266,10 @@ def _revoked(decided: FeedbackDecided, request: RevocationRequested) -> Envelope
     )
     id = derived_id(SOURCE, "revoked", gone.feedback_source, gone.feedback, gone.version)
     return new(gone, SOURCE, id)
+
+
+def _flagged(feedback: str, flag: CampaignFlagged) -> Envelope[CampaignFlagged]:
+    return new(flag, SOURCE, derived_id(SOURCE, "flagged", feedback))
 
 
 def _announcement(decided: FeedbackDecided) -> Envelope[FeedbackDecided]:

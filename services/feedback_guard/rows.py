@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
-from imece.events import FeedbackDecided, FeedbackScored
+from imece.events import CampaignFlagged, FeedbackDecided, FeedbackScored
 from imece.runtime.database import insert_new, matching, upsert
 from services.feedback_guard import state, tables
 from services.feedback_guard.budgets import Bucket
@@ -84,6 +84,20 @@ def save_clusters(connection: Connection, changed: Mapping[str, Member]) -> None
     upsert(connection, tables.CLUSTER, rows, ["account"])
 
 
+def flags(connection: Connection, keys: Iterable[str]) -> dict[str, CampaignFlagged]:
+    """Return the campaigns that these feedback events showed."""
+    found = matching(connection, tables.FLAG.c.feedback, keys)
+    return {row.feedback: CampaignFlagged.model_validate_json(row.flagged) for row in found}
+
+
+def save_flags(connection: Connection, new: Mapping[str, CampaignFlagged]) -> None:
+    rows = [
+        {"feedback": key, "at": flag.last_seen.timestamp(), "flagged": flag.model_dump_json()}
+        for key, flag in new.items()
+    ]
+    insert_new(connection, tables.FLAG, rows)
+
+
 def decisions(connection: Connection, keys: Iterable[str]) -> dict[str, Decision]:
     found = matching(connection, tables.DECISION.c.feedback, keys)
     return {row.feedback: decision(row) for row in found}
@@ -94,6 +108,17 @@ def refused(connection: Connection, keys: Iterable[str]) -> dict[str, FeedbackDe
     table = tables.REFUSED
     found = matching(connection, table.c.feedback, keys)
     return {row.feedback: FeedbackDecided.model_validate_json(row.decided) for row in found}
+
+
+def refuse(connection: Connection, feedback: str, decided: FeedbackDecided) -> FeedbackDecided:
+    """Store the decision about an event that is invalid, unless there is one; return the first."""
+    if found := decisions(connection, [feedback]).get(feedback):
+        return found.decided
+    text = decided.model_dump_json(exclude_none=True)
+    newest = select(func.coalesce(func.max(tables.DECISION.c.at), 0))
+    at = connection.execute(newest).scalar_one()  # what is no event has no time of its own
+    insert_new(connection, tables.REFUSED, [{"feedback": feedback, "decided": text, "at": at}])
+    return refused(connection, [feedback])[feedback]
 
 
 def decision(row: Any) -> Decision:

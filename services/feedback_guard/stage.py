@@ -8,8 +8,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from imece.events import FeedbackDecided, FeedbackScored, JudgementRequested, OpinionRequested
-from services.feedback_guard import asking, later, reference, store
+from imece.events import (
+    CampaignFlagged,
+    FeedbackDecided,
+    FeedbackScored,
+    JudgementRequested,
+    OpinionRequested,
+)
+from services.feedback_guard import asking, later, reference, rows, store
 from services.feedback_guard.policy import Policy
 
 
@@ -24,6 +30,8 @@ class Done:
     asked: Sequence[OpinionRequested]
     compared: Sequence[JudgementRequested]
     """What a blind reference model is asked."""
+    flags: Mapping[str, CampaignFlagged]
+    """Campaigns that these events showed, in order, by the event's key."""
     next_end: float | None
     """When the next quarantine ends (seconds since 1970), None when nothing waits."""
 
@@ -44,6 +52,9 @@ def two(
     ]
     asked = asking.invite(connection, waiting, now, policy, keys)
     compared = reference.ask(connection, waiting, policy)
+    ids = [store.key_of(item) for item in scored]
+    shown = rows.flags(connection, ids)
+    flags = {id: shown[id] for id in ids if id in shown}
     newest = max(scored, key=lambda item: item.submitted)
     ended, ends = later.follow(connection, scored, now, policy, store.key_of(newest))
-    return Done(decided, ended, asked, compared, ends)
+    return Done(decided, ended, asked, compared, flags, ends)

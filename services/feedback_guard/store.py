@@ -9,9 +9,16 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
-from imece.events import Envelope, FeedbackDecided, FeedbackScored, FeedbackSubmitted, derived_id
+from imece.events import (
+    CampaignFlagged,
+    Envelope,
+    FeedbackDecided,
+    FeedbackScored,
+    FeedbackSubmitted,
+    derived_id,
+)
 from imece.runtime.database import insert_new, matching, upsert
 from services.feedback_guard import (
     admission,
@@ -101,17 +108,6 @@ def active(connection: Connection, tenants: set[str]) -> dict[str, list[str]]:
     return found
 
 
-def refuse(connection: Connection, feedback: str, decided: FeedbackDecided) -> FeedbackDecided:
-    """Store the decision about an event that is invalid, unless there is one; return the first."""
-    if found := rows.decisions(connection, [feedback]).get(feedback):
-        return found.decided
-    text = decided.model_dump_json(exclude_none=True)
-    newest = select(func.coalesce(func.max(tables.DECISION.c.at), 0))
-    at = connection.execute(newest).scalar_one()  # what is no event has no time of its own
-    insert_new(connection, tables.REFUSED, [{"feedback": feedback, "decided": text, "at": at}])
-    return rows.refused(connection, [feedback])[feedback]
-
-
 @dataclass
 class State:
     """What is known while a batch is decided; `decide` changes it."""
@@ -126,6 +122,7 @@ class State:
     clusters: dict[str, Member] = field(default_factory=dict)
     cause: str = ""
     changed: dict[str, Decision] = field(default_factory=dict)
+    flags: dict[str, CampaignFlagged] = field(default_factory=dict)
     met: dict[str, float] = field(default_factory=dict)
     """Bands at which somebody was met who was new, or on a new day, and when."""
 
@@ -174,7 +171,13 @@ class State:
         if contradicts(item) and item.stance > 0 and item.hard is None:
             others, now = claim.support(item.answer).accounts, item.submitted.timestamp()
             if friends := campaign.meet(user, others, now, self.policy, self.ledger):
-                self.clusters = campaign.join(user, friends, self.clusters, now)
+                before = self.clusters
+                self.clusters = after = campaign.join(user, friends, before, now)
+                flag = campaign.flag(
+                    item, friends, before, after, policy=self.policy, ledger=self.ledger
+                )
+                if flag is not None:
+                    self.flags[key_of(item)] = flag
         self.claims[item.claim] = core.record(item, claim, self.policy)
 
     def _meet(self, item: FeedbackScored) -> int:
@@ -248,6 +251,7 @@ def save(connection: Connection, state: State) -> None:
     rows.save_accounts(connection, rows.differing(state.accounts, state.accounts_before))
     rows.save_ledger(connection, rows.differing(state.ledger, state.ledger_before))
     rows.save_clusters(connection, rows.differing(state.clusters, state.clusters_before))
+    rows.save_flags(connection, state.flags)
     met = [
         {"band": band, "accounts": json.dumps(state.near[band]), "at": at}
         for band, at in state.met.items()

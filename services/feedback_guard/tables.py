@@ -131,6 +131,13 @@ TESTED = Table(
     Column("right", Integer),
     Column("told", Integer, nullable=False, index=True),
 )
+FLAG = Table(
+    "flag",
+    METADATA,
+    Column("feedback", Text, primary_key=True),
+    Column("at", Float, nullable=False, index=True),
+    Column("flagged", Text, nullable=False),
+)
 NEAR = Table(
     "near",
     METADATA,

@@ -20,6 +20,7 @@ from imece.errors import ConfigError, RejectedError
 from imece.events import (
     AnswerVerified,
     AuditRecorded,
+    CampaignFlagged,
     Envelope,
     Event,
     FeedbackDecided,
@@ -69,6 +70,17 @@ def reasons(decided: FeedbackDecided) -> list[dict[str, Any]]:
         }
         for reason in decided.reasons
     ]
+
+
+@app.command()
+@handle_errors()
+def campaigns(as_json: AsJson = False) -> None:
+    """List accounts that act in lockstep: each cluster as it was announced last."""
+    newest: dict[tuple[str, str], CampaignFlagged] = {}
+    for event in asyncio.run(events_of(where(), CampaignFlagged)):
+        newest[event.data.tenant, event.data.cluster] = event.data
+    found = sorted(newest.values(), key=lambda flag: flag.last_seen)
+    show([flag.model_dump(mode="json") for flag in found], as_json, "no account acts in lockstep")
 
 
 @app.command()

@@ -10,6 +10,7 @@ from imece.events.audit import AuditRecorded
 from imece.events.base import Envelope, Event, Name, Topic, caused, derived_id, new
 from imece.events.feedback import (
     AnswerVerified,
+    CampaignFlagged,
     Correction,
     FeedbackDecided,
     FeedbackRevoked,
@@ -116,6 +117,7 @@ EVENTS: tuple[type[Event], ...] = (
     AnswerVerified,
     FeedbackDecided,
     FeedbackRevoked,
+    CampaignFlagged,
     RevocationRequested,
     AuditRecorded,
 )
@@ -141,6 +143,7 @@ __all__ = [
     "AnswerVerified",
     "AuditRecorded",
     "BreakerCleared",
+    "CampaignFlagged",
     "CanaryReported",
     "Check",
     "Choices",

@@ -171,6 +171,28 @@ class FeedbackRevoked(Event):
     by: Name
 
 
+class CampaignFlagged(Event):
+    """Accounts act in lockstep: they are a new cluster, or one that has doubled."""
+
+    topic: ClassVar[Topic] = Topic(
+        "imece.campaign.flagged.v1", "tenant", ("feedback-guard",), ("operator",), 3, 365
+    )
+    tenant: Name
+    cluster: Name
+    """The name that the reason `lockstep` gives and revocations take; it names no user."""
+    reason: Literal["lockstep"] = "lockstep"
+    accounts: Annotated[int, Field(ge=2)]
+    before: Count
+    """Accounts of the largest of the clusters that it has grown from; 1: there was none."""
+    first_seen: AwareDatetime
+    """When the first of its accounts was seen in lockstep."""
+    last_seen: AwareDatetime
+    shared: Annotated[float, Field(ge=0)]
+    """Weight of the contradictions that the pair shares which was seen last."""
+    rows: Annotated[float, Field(ge=0)]
+    """Rows of the cluster that its budget still counts."""
+
+
 class RevocationRequested(Event):
     """Take back accepted feedback, and what rested on it; what is given must all apply."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from imece.events import (
+    CampaignFlagged,
     Correction,
     Envelope,
     FeedbackDecided,
@@ -25,6 +26,7 @@ from imece.runtime.delivery import Rejected
 from services.feedback_guard import store
 from services.feedback_guard.routes import Routes
 from tests.unit.feedback_guard.policies import eager
+from tests.unit.feedback_guard.test_campaign import vote
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -34,8 +36,8 @@ class Guard:
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.published: list[Envelope[Any]] = []
-        policy = eager()
-        self.routes = Routes(database, Artifacts(folder.as_uri()), self.publish, policy)
+        self.policy = eager()
+        self.routes = Routes(database, Artifacts(folder.as_uri()), self.publish, self.policy)
 
     async def publish(self, *envelopes: Envelope[Any]) -> None:
         for envelope in envelopes:
@@ -77,6 +79,26 @@ async def test_a_second_delivery_publishes_the_same_events(guard: Guard):
     second = await guard.send(*votes)
     assert [(e.id, e.data) for e in first] == [(e.id, e.data) for e in second]
     assert [e.data.verdict for e in first[:2]] == ["accept", "quarantine"]
+
+
+async def test_a_campaign_is_announced_when_it_is_seen_and_when_it_doubles(guard: Guard):
+    votes = [vote(10 * claim + n, f"fan{n}", claim) for claim in range(8) for n in range(4)]
+    first = [e for e in await guard.send(*votes) if isinstance(e.data, CampaignFlagged)]
+    again = [e for e in await guard.send(*votes) if isinstance(e.data, CampaignFlagged)]
+    assert [(e.id, e.data) for e in first] == [(e.id, e.data) for e in again]
+    assert [(e.data.before, e.data.accounts) for e in first] == [(1, 2), (3, 4)]
+    pair, four = (e.data for e in first)
+    lockstep = {
+        reason.detail
+        for e in guard.published
+        if isinstance(e.data, FeedbackDecided)
+        for reason in e.data.reasons
+        if reason.code == "lockstep"
+    }
+    assert four.cluster in lockstep
+    assert pair.first_seen == four.first_seen == pair.last_seen < four.last_seen
+    assert pair.shared >= guard.policy.campaign.shared
+    assert not any(f"fan{n}" in flag.model_dump_json() for flag in (pair, four) for n in range(4))
 
 
 async def test_a_quarantined_correction_is_reviewed_by_people(guard: Guard):
