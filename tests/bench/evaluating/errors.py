@@ -102,7 +102,7 @@ def _sequential(runs: int) -> Iterator[Row]:
         _ci(value, runs),
         {"McNemar at each look": naive / runs},
     )
-    yield from _rollback(random, runs // 4)
+    yield from _rollback(random, runs)
 
 
 def _rollback(random: np.random.Generator, runs: int) -> Iterator[Row]:
