@@ -51,7 +51,7 @@ def _forget_decisions(connection: Connection, oldest: float) -> None:
     votes = [store.vote_key(feedback) for feedback in given]
     mine = tables.VOTE.c.feedback.in_(keys)  # a second vote's decision leaves the first vote
     connection.execute(delete(tables.VOTE).where(tables.VOTE.c.key.in_(votes), mine))
-    for kept in (tables.HISTORY, table):
+    for kept in (tables.HISTORY, tables.TESTED, table):
         connection.execute(delete(kept).where(kept.c.feedback.in_(keys)))
 
 

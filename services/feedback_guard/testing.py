@@ -89,9 +89,9 @@ class Checker:
                 known[each.key] = await self._tested(each.scored)
             right = known[each.key]
             await self._database.run(_keep, each, right)
-        results = await self._database.run(_untold)
-        await self._publish(*map(_event, results))
-        await self._database.run(_told, [row.feedback for row in results])
+        if results := await self._database.run(_untold):
+            await self._publish(*map(_event, results))
+            await self._database.run(_told, [row.feedback for row in results])
         return len(waiting)
 
     async def _tested(self, scored: FeedbackScored) -> bool | None:
