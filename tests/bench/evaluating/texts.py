@@ -180,5 +180,7 @@ def _leaks(data: Path) -> Iterator[Row]:
     recall = len(found & set(planted)) / len(planted)
     false = len(found & set(honest)) / len(honest)
     note = "of 50, as they are, in capitals, with marks, decomposed"
-    yield Row("E10.recall", recall, "share", ">= 0.99", recall >= 0.99, note=note)
+    equal = len(set(planted.values()) & set(ours)) / len(planted)
+    beside = {"equal strings": equal}
+    yield Row("E10.recall", recall, "share", ">= 0.99", recall >= 0.99, None, beside, note)
     yield Row("E10.false_positives", false, "share", "<= 0.005", false <= 0.005)
