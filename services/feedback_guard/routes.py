@@ -13,26 +13,20 @@ from prometheus_client import Counter, Gauge, Histogram
 from imece import tokens
 from imece.events import (
     AnswerVerified,
-    CampaignFlagged,
     Correction,
     DatasetPublished,
     Envelope,
     FeedbackDecided,
-    FeedbackRevoked,
     FeedbackScored,
     FeedbackSubmitted,
     Instruction,
     JudgementCompleted,
-    JudgementRequested,
     OpinionGiven,
-    OpinionRequested,
     Reason,
     ReviewAnswered,
-    ReviewRequested,
     RevocationRequested,
     caused,
     derived_id,
-    new,
 )
 from imece.runtime.app import Publish
 from imece.runtime.artifacts import Artifacts
@@ -40,6 +34,7 @@ from imece.runtime.database import Database
 from imece.runtime.datasets import read
 from imece.runtime.delivery import Rejected, Subscription, batch, each
 from services.feedback_guard import (
+    announce,
     asking,
     audit,
     budgets,
@@ -50,13 +45,13 @@ from services.feedback_guard import (
     stage,
     store,
 )
+from services.feedback_guard.announce import SOURCE
 from services.feedback_guard.content import ModelScores
-from services.feedback_guard.evidence import contradicts, taught
+from services.feedback_guard.evidence import contradicts
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.revocation import takeover
 from services.feedback_guard.rows import refuse
 
-SOURCE = "imece/feedback-guard"
 _AT_ONCE = 1_000
 _DECIDED = Counter("imece_feedback_decided", "Decisions", ["verdict"])
 _SECONDS = Histogram("imece_feedback_decision_seconds", "From the event's time to its decision")
@@ -136,7 +131,7 @@ class Routes:
         )
         key = store.feedback_key(rejected.source, rejected.id)
         first = await self._database.run(refuse, key, decided)
-        await self._publish(_announcement(first))
+        await self._publish(announce.decided(first))
 
     async def on_scored(self, events: Sequence[Envelope[FeedbackScored]]) -> None:
         scored = [event.data for event in events]
@@ -147,18 +142,19 @@ class Routes:
         if done.next_end is not None:
             _OLDEST.set(done.next_end - now.timestamp())
         checks = [
-            _audit(item)
+            announce.check(item)
             for item, decision in zip(scored, decided, strict=True)
             if audit.drawn(store.key_of(item), item, decision, self._policy)
         ]
         reviews = [
-            _review(item)
+            announce.review(item)
             for item, decision in zip(scored, decided, strict=True)
             if decision.verdict == "quarantine" and isinstance(item.feedback.signal, Correction)
         ]
-        questions = [*reviews, *checks, *map(_asked, done.asked), *map(_compared, done.compared)]
-        campaigns = [_flagged(key, flag) for key, flag in done.flags.items()]
-        await self._publish(*map(_announcement, [*decided, *ended]), *questions, *campaigns)
+        questions = [*reviews, *checks, *map(announce.asked, done.asked)]
+        questions += map(announce.compared, done.compared)
+        campaigns = [announce.flagged(key, flag) for key, flag in done.flags.items()]
+        await self._publish(*map(announce.decided, [*decided, *ended]), *questions, *campaigns)
         _count([*decided, *ended])
         against = [budgets.is_young(item, self._policy) for item in scored if contradicts(item)]
         for young, number in Tally(against).items():
@@ -179,7 +175,7 @@ class Routes:
                 claim = claims.claim_id("default", record.prompt)
                 known.setdefault(claim, claims.answer_key(record.response, record.prompt))
         decided = await self._database.run(later.add_references, known, self._policy, _cause(event))
-        await self._publish(*map(_announcement, decided))
+        await self._publish(*map(announce.decided, decided))
         _count(decided)
 
     async def on_review(self, event: Envelope[ReviewAnswered]) -> None:
@@ -195,7 +191,7 @@ class Routes:
         decided = await self._database.run(
             later.add_review, key, answer.reviewer, right, self._policy, cause=_cause(event)
         )
-        await self._publish(*map(_announcement, decided))
+        await self._publish(*map(announce.decided, decided))
         _count(decided)
 
     async def on_opinion(self, event: Envelope[OpinionGiven]) -> None:
@@ -221,7 +217,7 @@ class Routes:
         more = await self._database.run(
             asking.after, key, event.time, self._policy, self._keys, cause=_cause(event)
         )
-        await self._publish(*map(_announcement, decided), *map(_asked, more))
+        await self._publish(*map(announce.decided, decided), *map(announce.asked, more))
         _count(decided)
 
     async def on_verified(self, event: Envelope[AnswerVerified]) -> None:
@@ -229,7 +225,7 @@ class Routes:
         decided = await self._database.run(
             later.add_verified, event.data, self._policy, _cause(event)
         )
-        await self._publish(*map(_announcement, decided))
+        await self._publish(*map(announce.decided, decided))
         _count(decided)
 
     async def on_judgements(self, events: Sequence[Envelope[JudgementCompleted]]) -> None:
@@ -239,14 +235,14 @@ class Routes:
                 decided = await self._database.run(
                     later.add_preference, event.data, self._policy, _cause(event)
                 )
-                await self._publish(*map(_announcement, decided))
+                await self._publish(*map(announce.decided, decided))
                 _count(decided)
 
     async def on_revocation(self, event: Envelope[RevocationRequested]) -> None:
         """Take back what is named; who has trained on it hears of every row."""
         changed = await self._database.run(later.revoke, event.data, self._policy, _cause(event))
-        gone = [_revoked(d, event.data) for d in changed if revocation.was_accepted(d)]
-        news = [*gone, *map(_announcement, changed)]
+        gone = [announce.revoked(d, event.data) for d in changed if revocation.was_accepted(d)]
+        news = [*gone, *map(announce.decided, changed)]
         for at in range(0, len(news), _AT_ONCE):
             await self._publish(*news[at : at + _AT_ONCE])
         _count(changed)
@@ -254,58 +250,6 @@ class Routes:
 
 def _cause(event: Envelope[Any]) -> str:
     return derived_id(event.source, event.id)
-
-
-def _revoked(decided: FeedbackDecided, request: RevocationRequested) -> Envelope[FeedbackRevoked]:
-    gone = FeedbackRevoked(
-        feedback=decided.feedback,
-        feedback_source=decided.feedback_source,
-        version=decided.version,
-        reason=request.reason,
-        by=request.by,
-    )
-    id = derived_id(SOURCE, "revoked", gone.feedback_source, gone.feedback, gone.version)
-    return new(gone, SOURCE, id)
-
-
-def _flagged(feedback: str, flag: CampaignFlagged) -> Envelope[CampaignFlagged]:
-    return new(flag, SOURCE, derived_id(SOURCE, "flagged", feedback))
-
-
-def _announcement(decided: FeedbackDecided) -> Envelope[FeedbackDecided]:
-    id = derived_id(SOURCE, "decided", decided.feedback_source, decided.feedback, decided.version)
-    return new(decided, SOURCE, id)
-
-
-def _asked(request: OpinionRequested) -> Envelope[OpinionRequested]:
-    id = derived_id(SOURCE, "opinion", request.item, request.invited[0].user)
-    return new(request, SOURCE, id)
-
-
-def _compared(question: JudgementRequested) -> Envelope[JudgementRequested]:
-    return new(question, SOURCE, derived_id(SOURCE, question.item))
-
-
-def _review(scored: FeedbackScored) -> Envelope[ReviewRequested]:
-    """Ask people once about an answer that waits, whoever gave it."""
-    id = derived_id(SOURCE, "review", scored.claim, scored.answer)
-    return new(_question(scored), SOURCE, id)
-
-
-def _audit(scored: FeedbackScored) -> Envelope[ReviewRequested]:
-    """Ask people about an answer that was accepted."""
-    return new(_question(scored), SOURCE, derived_id(SOURCE, "audit", store.key_of(scored)))
-
-
-def _question(scored: FeedbackScored) -> ReviewRequested:
-    """Return the question whether an answer is right (option 0) or wrong (option 1)."""
-    text = taught(scored.feedback)
-    return ReviewRequested(
-        item=f"feedback:{store.key_of(scored)}",
-        origin="feedback",
-        prompt=scored.feedback.prompt,
-        options=(f"right: {text}", f"wrong: {text}"),
-    )
 
 
 def _count(decided: Sequence[FeedbackDecided]) -> None:
