@@ -33,11 +33,11 @@ from tests.bench.guarding.parts import Part
 from tests.bench.guarding.runs import Bench, Job, Setting
 from tests.bench.results import Result, Row
 
-QUICK = Setting(events=600, seeds=2, real_items=100, wide=300)
+QUICK = Setting(events=500, seeds=2, real_items=100, wide=300)
 TINY = Setting(events=160, seeds=2, real_items=80, wide=80)
-FULL = Setting(events=800, seeds=5, real_items=300, wide=400)
+FULL = Setting(events=600, seeds=5, real_items=250, wide=300)
 _SOME = (("a3", "a9"), {0.01: (1, 10), 0.05: (1, 100)})
-_GRID = (table.FORMS, {0.001: (1,), 0.01: (1, 10), 0.05: (1, 100)})
+_GRID = (table.FORMS, {0.001: (1,), 0.01: (10,), 0.05: (1, 100)})
 """Ten accounts at 5 % are the attacks' own rows; more accounts than events cannot act."""
 _CROWD = ("a3", "a11.adaptive")
 CACHE = Path(os.environ.get("IMECE_CACHE", Path.home() / ".cache" / "imece"))

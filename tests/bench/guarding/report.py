@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import mean
 
 from tests.bench.guarding.ablations import WITHOUT
+from tests.bench.guarding.stream import people_of
 from tests.bench.guarding.wide import CORRECTIONS
 from tests.bench.results import Row, commit, machine
 
@@ -33,7 +34,7 @@ def document(
         seconds=seconds,
         events=events,
         wide=wide,
-        people=events // 4,
+        people=people_of(events),
     )
     parts = [text, "## Figures", _figures(single)]
     parts += ["## Missed", _missed(rows)]

@@ -93,7 +93,10 @@ class Scene:
 
 
 def scene(items: Sequence[Item], accuracies: Sequence[float], events: int, seed: int) -> Scene:
-    """Return a world fit for so many events: four a person, eight a question."""
+    """Return a world fit for so many events: four a person, eight a question.
+
+    The guard asks nobody where few are active, so that a small world has 120 people all the same.
+    """
     dice = random.Random(seed)
     picked = dice.sample(list(items), min(len(items), max(20, events // 8)))
     shown = tuple(_shown(item, dice) for item in picked)
@@ -103,9 +106,13 @@ def scene(items: Sequence[Item], accuracies: Sequence[float], events: int, seed:
             dice.choice(accuracies),
             BEGIN - timedelta(days=dice.randint(30, 900) if dice.random() < 0.9 else 2),
         )
-        for n in range(max(20, events // 4))
+        for n in range(people_of(events))
     )
     return Scene(shown, people, seed)
+
+
+def people_of(events: int) -> int:
+    return max(120, events // 4)
 
 
 def _shown(item: Item, dice: random.Random) -> Shown:
