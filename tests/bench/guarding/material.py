@@ -75,6 +75,12 @@ def load(folder: Path) -> Material:
     )
 
 
+def one_says_the_other(one: str, other: str) -> bool:
+    """Tell whether all words of one are in the other: "1978" is no lie about "since 1978"."""
+    first, second = (set(re.findall(r"\w+", text.casefold())) for text in (one, other))
+    return first <= second or second <= first
+
+
 def usable(text: str) -> str | None:
     """Return the text as an event can carry it, or None."""
     clean = " ".join(text.replace("\\", "").split()).strip('" ')
@@ -85,7 +91,8 @@ def usable(text: str) -> str | None:
 def _efficientqa(path: Path) -> Iterable[Item]:
     for row in _lines(path):
         right = _first(row["answer"])
-        wrong = [w for w in map(usable, row["def_incorrect_predictions"]) if w and w != right]
+        told = map(usable, row["def_incorrect_predictions"])
+        wrong = [w for w in told if w and right and not one_says_the_other(w, right)]
         question = usable(row["question"])
         if right and wrong and question:
             yield Item(question, right, tuple(wrong), _first(row["poss_correct_predictions"]))

@@ -8,7 +8,7 @@ import pytest
 
 from imece.events import Correction, Rating, Thumb, encode
 from tests.bench.guarding.attacks_more import HELD_OUT, NAMES, attack, mixed
-from tests.bench.guarding.material import Item, Material, Vote, usable
+from tests.bench.guarding.material import Item, Material, Vote, one_says_the_other, usable
 from tests.bench.guarding.people import Pool, pool
 from tests.bench.guarding.stream import Scene, Sent, honest, scene
 
@@ -109,3 +109,16 @@ def test_sampled_people_err_as_workers_do_and_sybils_speak_for_poison(
 @pytest.mark.parametrize(("text", "clean"), [("  a \\ b ", "a b"), ("", None), ("\x00", None)])
 def test_only_text_that_an_event_can_carry_is_used(text: str, clean: str | None):
     assert usable(text) == clean
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("1978", "since 1978", True),
+        ("The Beatles", "beatles, the", True),
+        ("12 May 1978", "13 May 1978", False),
+        ("Ada", "Bo", False),
+    ],
+)
+def test_an_answer_that_says_less_or_more_of_the_same_is_no_lie(one: str, other: str, same: bool):
+    assert one_says_the_other(one, other) is same
