@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from imece.events import (
+    AnswerVerified,
     CampaignFlagged,
     Envelope,
     FeedbackDecided,
@@ -19,6 +20,10 @@ from services.feedback_guard import store
 from services.feedback_guard.evidence import taught
 
 SOURCE = "imece/feedback-guard"
+
+
+def verified(said: AnswerVerified, key: str) -> Envelope[AnswerVerified]:
+    return new(said, SOURCE, derived_id(SOURCE, "verified", key))
 
 
 def revoked(decided: FeedbackDecided, request: RevocationRequested) -> Envelope[FeedbackRevoked]:

@@ -14,17 +14,16 @@ from prometheus_client import Counter
 from sqlalchemy import Connection, Row, select, update
 
 from imece.errors import UnavailableError
-from imece.events import AnswerVerified, Envelope, FeedbackScored, derived_id, new
+from imece.events import AnswerVerified, Envelope, FeedbackScored
 from imece.runtime.app import Publish
 from imece.runtime.database import Database, insert_new, matching
-from services.feedback_guard import tables, unit_tests
+from services.feedback_guard import announce, tables, unit_tests
 from services.feedback_guard.evidence import taught
 from services.feedback_guard.sandbox import Sandbox
 from services.feedback_guard.state import mark
 from services.feedback_guard.unit_tests import Test
 
 log = structlog.get_logger()
-SOURCE = "imece/feedback-guard"
 _TABLE = tables.TESTED
 _AT_ONCE = 20
 _POLL = 1.0
@@ -148,6 +147,5 @@ def _truth(stored: int | None) -> bool | None:
 
 def _event(row: Row[Any]) -> Envelope[AnswerVerified]:
     claim = row.key.partition("|")[0]
-    verified = AnswerVerified(claim=claim, answer=row.answer, right=bool(row.right))
-    id = derived_id(SOURCE, "verified", row.key)
-    return new(verified, SOURCE, id)
+    said = AnswerVerified(claim=claim, answer=row.answer, right=bool(row.right))
+    return announce.verified(said, row.key)
