@@ -42,6 +42,7 @@ _QUOTED = re.compile(
 )
 _END = re.compile(r"\s*(?:$|[.!;\"\n]|\?\s*$)")
 _CHOICES = frozenset(fold("yes no true false evet hayır doğru yanlış a b c d e").split())
+_POPULAR = 1_000  # characters; longer questions seldom come again
 _LONG_PROMPT = 60  # words; a longer one is a context to answer from
 
 
@@ -75,12 +76,14 @@ def read(feedback: FeedbackSubmitted) -> list[str]:
     """Return what is searched for orders: text and comment, and what is disguised in them."""
     signal = feedback.signal
     text = signal.text if isinstance(signal, Correction) else feedback.answer
-    return _undisguised(f"{text}\n{feedback.comment}")
+    return undisguised(f"{text}\n{feedback.comment}")
 
 
-def _undisguised(text: str) -> list[str]:
+def undisguised(text: str) -> list[str]:
+    """Return a text as a reader sees it, then each thing that is disguised in it."""
     shown = plain(text)
-    return [shown, plain(found)] if (found := views.disguised(shown)) else [shown]
+    found = views.disguised(shown)
+    return [shown, *plain(found).splitlines()] if found else [shown]
 
 
 def trains_on_prompt(feedback: FeedbackSubmitted) -> bool:
@@ -101,7 +104,8 @@ def reasons(
         found.append(Reason(code="mixed_scripts", nats=weights.mixed_scripts, detail=detail))
     found += _orders(read(feedback), policy, scores.injection)
     if asked and not found:
-        odds, span = _in_prompt(feedback.prompt)
+        prompt = feedback.prompt
+        odds, span = _in_prompt(prompt) if len(prompt) <= _POPULAR else _orders_in(prompt)
         if odds >= policy.thresholds.injection_prompt:
             nats = weights.injection_prompt
             found.append(Reason(code="injection_prompt", nats=nats, detail=span[:80]))
@@ -113,10 +117,12 @@ def reasons(
     return found
 
 
-@lru_cache(maxsize=512)  # popular questions come again
-def _in_prompt(prompt: str) -> tuple[float, str]:
+def _orders_in(prompt: str) -> tuple[float, str]:
     """Look for orders to a model in a question; most questions are orders, so more is asked."""
-    return max(map(injection.score, _undisguised(prompt)))
+    return max(map(injection.score, undisguised(prompt)))
+
+
+_in_prompt = lru_cache(maxsize=4_096)(_orders_in)  # popular questions come again
 
 
 def _orders(texts: Sequence[str], policy: Policy, chance: float | None) -> list[Reason]:
@@ -124,7 +130,7 @@ def _orders(texts: Sequence[str], policy: Policy, chance: float | None) -> list[
     weight, limits, found = policy.weights.injection, policy.thresholds, []
     odds, span = max(map(injection.score, texts))
     if odds >= limits.injection:
-        nats = min(1.0, 0.5 + odds / 4) * weight
+        nats = min(1.0, 0.6 + (odds - limits.injection) / 4) * weight
         found.append(Reason(code="injection", nats=nats, detail=span[:80]))
     if chance is not None and chance >= limits.injection_model:
         detail = f"classifier {chance:.2f}"
@@ -134,6 +140,8 @@ def _orders(texts: Sequence[str], policy: Policy, chance: float | None) -> list[
 
 def plain(text: str) -> str:
     """Return the text as a reader sees it: nothing hidden, look-alike letters as Latin."""
+    if text.isascii():
+        return text
     return unicodedata.normalize("NFKC", _HIDDEN.sub("", text)).translate(LOOKALIKES)
 
 

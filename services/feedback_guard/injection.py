@@ -23,20 +23,26 @@ _IDEOGRAPH = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # written w
 _TOKEN = re.compile(rf"[{_IDEOGRAPH}]|[^\W{_IDEOGRAPH}]{{1,40}}|[^\w\s]")
 _LINE = "\u2424"
 _BORDERS = frozenset(".!?;:。？！\u2424")
-_WORDS = 2_000
 _LEAST = 3  # tokens; fewer order nothing
 _WINDOWS = (24, 64)
 _CACHED = 50_000
+_RUNS = 2
+"""Runs of letters of a word count at most as much as this many words."""
+_DIGITS = re.compile(r"\d+")
 
 
 def tokens(text: str) -> list[str]:
-    """Return the folded words and signs of a text, at most 2,000; a new line is a sign too."""
-    whole = text if len(text) < 24_000 else text[:24_000]
-    return _TOKEN.findall(fold(whole.replace("\n", f" {_LINE} ")))[:_WORDS]
+    """Return the folded words and signs of a text, all of them; a new line is a sign too."""
+    return _TOKEN.findall(fold(text.replace("\n", f" {_LINE} ")))
+
+
+def encoded(word: str) -> bytes:
+    """Return a word as bytes, all numbers alike: their digits say nothing about orders."""
+    return (word if word.isalpha() else _DIGITS.sub("0", word)).encode()
 
 
 def pieces(word: str) -> tuple[int, ...]:
-    """Return the buckets of a word and of its runs of three to five letters."""
+    """Return the bucket of a word, then those of its runs of three to five letters."""
     framed = f"<{word}>"
     found = [zlib.crc32(word.encode())]
     if len(word) > 2:
@@ -48,15 +54,20 @@ def pieces(word: str) -> tuple[int, ...]:
     return tuple(bucket % BUCKETS for bucket in found)
 
 
-def chains(hashes: Sequence[int], encoded: Sequence[bytes], at: int) -> tuple[int, ...]:
+def share(runs: int) -> float:
+    """Return how much each of a word's runs counts, so that long words do not shout."""
+    return (_RUNS / runs) ** 0.5 if runs > _RUNS else 1.0
+
+
+def chains(hashes: Sequence[int], raw: Sequence[bytes], at: int) -> tuple[int, ...]:
     """Return the buckets of the pair and the triple of words that end at `at`."""
     if at == 0:
         return ()
-    pair = zlib.crc32(encoded[at], hashes[at - 1])
+    pair = zlib.crc32(raw[at], hashes[at - 1])
     if at == 1:
         return (pair % BUCKETS,)
-    before = zlib.crc32(encoded[at - 1], hashes[at - 2])
-    return pair % BUCKETS, zlib.crc32(encoded[at], before) % BUCKETS
+    before = zlib.crc32(raw[at - 1], hashes[at - 2])
+    return pair % BUCKETS, zlib.crc32(raw[at], before) % BUCKETS
 
 
 def spans(words: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -117,8 +128,9 @@ class Model:
     def _learn(self, word: str) -> tuple[bytes, int, float]:
         if len(self._known) >= _CACHED:
             self._known.clear()
-        raw = word.encode()
-        weight = sum(self._weights[bucket] for bucket in pieces(word))
+        raw, weights = encoded(word), self._weights
+        whole, *runs = pieces(raw.decode())
+        weight = weights[whole] + share(len(runs)) * sum(weights[bucket] for bucket in runs)
         self._known[word] = found = (raw, zlib.crc32(raw), weight)
         return found
 

@@ -1,8 +1,8 @@
 """Train the injection model: `python -m services.feedback_guard.train_injection DATA`.
 
 Phrases of our own, and openly licensed texts (MIT, Apache, CC BY) of a data folder: CyberSecEval 2
-and BIPIA (MIT), XSTest, banking77 and XCOPA (CC BY 4.0), GSM8K (MIT), PandaLM (Apache-2.0). Texts
-under share-alike licences only test. Nothing but hashed weights is kept of any text.
+and BIPIA (MIT), XSTest, banking77 and XCOPA (CC BY 4.0), GSM8K and LLMBar (MIT), PandaLM
+(Apache-2.0). Texts under share-alike licences only test. Nothing but hashed weights is kept.
 """
 
 from __future__ import annotations
@@ -18,8 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from services.feedback_guard import background, phrases
-from services.feedback_guard.injection import BUCKETS, SCALE, chains, pieces, spans, tokens
+from services.feedback_guard import background, content, phrases
+from services.feedback_guard.injection import (
+    BUCKETS,
+    SCALE,
+    chains,
+    encoded,
+    pieces,
+    share,
+    spans,
+    tokens,
+)
 
 COMMON = (
     "nedir nerede neresi neresidir kimdir kim kaç kaçtır hangi hangisi nasıl neden niçin ne zaman "
@@ -29,7 +38,10 @@ COMMON = (
     "year answer author river president largest smallest first last wrote born died founded"
 )
 """Ordinary words that the data lack."""
-_ROUNDS, _STEPS, _RATE, _DECAY = 3, 80, 0.08, 1.0
+_ROUNDS, _STEPS, _RATE, _DECAY = 6, 80, 0.08, 0.5
+_EVEN = 0.7
+_MOST = 3  # spans that an ordinary text adds in a round
+_ANSWER = 1_200  # characters that are read of a long answer
 _SPAN = 3  # tokens of the shortest span that is learned from
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Whole = np.ndarray[Any, np.dtype[np.int64]]
@@ -43,6 +55,8 @@ class Example:
     family: str
     text: str
     bad: bool
+    off_topic: bool = False
+    """Only a system prompt forbids it; CyberSecEval calls it logic-violating, not security."""
 
 
 def authored() -> Iterator[Example]:
@@ -58,12 +72,15 @@ def borrowed(folder: Path) -> Iterator[Example]:
     for number, row in enumerate(_json(folder / "injection/cyberseceval.json")):
         said = row["user_input"]
         text = "\n".join(said) if isinstance(said, list) else str(said)
-        yield Example("cyberseceval", f"cse{number}", text, True)
+        off_topic = row["risk_category"] == "logic-violating"
+        yield Example("cyberseceval", f"cse{number}", text, True, off_topic)
     for kind, texts in _json(folder / "injection/bipia-train.json").items():
         if kind not in PLAIN_TASKS:
             yield from (Example("bipia", f"bipia {text}", text, True) for text in texts)
-    for source, text in dict.fromkeys(_ordinary(folder)):
+    for text, source in dict(_ordinary(folder)).items():
         yield Example(source, text[:60], text, False)
+    for (source, text), question in dict(_answers(folder)).items():
+        yield Example(source, f"{source} {question[:60]}", text, False)
 
 
 PLAIN_TASKS = (
@@ -77,18 +94,31 @@ PLAIN_TASKS = (
 
 
 def _ordinary(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield each text with its source."""
     with (folder / "injection/xstest.csv").open(encoding="utf-8") as file:
-        yield from (("xstest", r["prompt"]) for r in csv.DictReader(file) if r["label"] == "safe")
+        yield from ((r["prompt"], "xstest") for r in csv.DictReader(file) if r["label"] == "safe")
     with (folder / "classification/banking77-test.csv").open(encoding="utf-8") as file:
-        yield from (("banking77", row["text"]) for row in csv.DictReader(file))
+        yield from ((row["text"], "banking77") for row in csv.DictReader(file))
     with (folder / "qa/gsm8k-test.jsonl").open(encoding="utf-8") as file:
         for row in map(json.loads, list(file)[::2]):
-            yield "gsm8k", row["question"]
-            yield "gsm8k", row["answer"].partition("\n")[0]
+            yield row["question"], "gsm8k"
+            yield row["answer"].partition("\n")[0], "gsm8k"
+    yield from ((text, "xcopa") for text in turkish(folder))
+
+
+def _answers(folder: Path) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield (source, answer) of models, with the question: answers to one stay together."""
+    with (folder / "qa/gsm8k-model-solutions.jsonl").open(encoding="utf-8") as file:
+        for row in map(json.loads, list(file)[::3]):
+            said = next(v["solution"] for v in row.values() if isinstance(v, dict))
+            yield ("solutions", said[:600]), row["question"]
     for row in _json(folder / "judge/pandalm-testset.json"):
-        yield "pandalm", str(row["response1"])[:600]
-        yield "pandalm", str(row["response2"])[:600]
-    yield from (("xcopa", text) for text in turkish(folder))
+        for side in ("response1", "response2"):
+            yield ("pandalm", str(row[side])[:_ANSWER]), f"{row['instruction']}{row['input']}"
+    for part in ("Natural", "MT-Bench"):
+        for row in _json(folder / "judge/llmbar" / part / "dataset.json"):
+            for side in ("output_1", "output_2"):
+                yield ("llmbar", row[side][:_ANSWER]), row["input"]
 
 
 @dataclass(frozen=True)
@@ -96,20 +126,28 @@ class _Text:
     """A text as buckets: those that end at word `n` are `buckets[begin[n]:begin[n + 1]]`."""
 
     buckets: Whole
+    values: Floats
     begin: Whole
     spans: Whole
 
 
 def _hashed(text: str) -> _Text:
     words = tokens(text)
-    encoded = [word.encode() for word in words]
-    hashes = [zlib.crc32(raw) for raw in encoded]
-    every = [(*pieces(word), *chains(hashes, encoded, at)) for at, word in enumerate(words)]
-    begin = np.cumsum([0, *map(len, every)], dtype=np.int64)
+    raw = [encoded(word) for word in words]
+    hashes = [zlib.crc32(each) for each in raw]
+    every, values = list[int](), list[float]()
+    begin = [0]
+    for at, each in enumerate(raw):
+        whole, *runs = pieces(each.decode())
+        pairs = chains(hashes, raw, at)
+        every += [*runs, whole, *pairs]
+        values += [share(len(runs))] * len(runs) + [1.0] * (1 + len(pairs))
+        begin.append(len(every))
     cut = [(a, b) for a, b in spans(words) if b - a >= _SPAN]
     return _Text(
-        np.array([bucket for found in every for bucket in found], dtype=np.int64),
-        begin,
+        np.array(every, dtype=np.int64),
+        np.array(values),
+        np.array(begin, dtype=np.int64),
         np.array(cut, dtype=np.int64).reshape(-1, 2),
     )
 
@@ -120,16 +158,23 @@ def fit(examples: Sequence[Example]) -> Floats:
     A text is judged by its most suspicious span, so after the first round it is learned by that.
     Each source of orders weighs as much as its root, so that no large one drowns the others.
     """
-    texts = [_hashed(e.text) for e in examples]
+    texts = [_hashed(content.plain(e.text)) for e in examples]
     kept = [n for n, text in enumerate(texts) if len(text.spans)]
-    bad = np.array([float(examples[n].bad) for n in kept])
-    importance = _importance([examples[n] for n in kept])
-    picked = [tuple(texts[n].spans[0]) for n in kept]
+    importance = dict(zip(kept, _importance([examples[n] for n in kept]), strict=True))
+    picked = [(n, *map(int, texts[n].spans[0])) for n in kept]
     weights = np.zeros(BUCKETS + 1)
     for _ in range(_ROUNDS):
-        chosen = [(texts[n], *cut) for n, cut in zip(kept, picked, strict=True)]
-        weights = _descend(chosen, bad, importance, weights)
-        picked = [_worst(texts[n], weights) for n in kept]
+        chosen = [(texts[n], start, end) for n, start, end in picked]
+        bad = np.array([float(examples[n].bad) for n, _, _ in picked])
+        each = np.array([importance[n] for n, _, _ in picked])
+        weights = _descend(chosen, bad, each, weights)
+        innocent = [pick for pick in picked if not examples[pick[0]].bad]
+        found = [
+            (n, start, end)
+            for n in kept
+            for start, end in _worst(texts[n], weights, 1 if examples[n].bad else _MOST)
+        ]
+        picked = list(dict.fromkeys([*found, *innocent]))
     return weights
 
 
@@ -137,7 +182,7 @@ def _importance(examples: Sequence[Example]) -> Floats:
     counts: dict[tuple[str, bool], int] = {}
     for e in examples:
         counts[e.source, e.bad] = counts.get((e.source, e.bad), 0) + 1
-    each = np.array([counts[e.source, e.bad] ** -0.5 for e in examples])
+    each = np.array([counts[e.source, e.bad] ** -_EVEN for e in examples])
     bad = np.array([e.bad for e in examples])
     each[bad] /= each[bad].sum()
     each[~bad] /= each[~bad].sum()
@@ -152,7 +197,8 @@ def _descend(
     columns = np.concatenate(parts)
     lengths = np.array([len(part) for part in parts])
     places = np.repeat(np.arange(len(parts)), lengths)
-    values = np.repeat([(b - a) ** -0.5 for _, a, b in rows], lengths)
+    inside = [text.values[text.begin[a] : text.begin[b]] for text, a, b in rows]
+    values = np.repeat([(b - a) ** -0.5 for _, a, b in rows], lengths) * np.concatenate(inside)
     mean, square = np.zeros_like(weights), np.zeros_like(weights)
     for step in range(1, _STEPS + 1):
         odds: Floats = np.bincount(places, values * weights[columns], len(parts)) + weights[-1]
@@ -167,12 +213,20 @@ def _descend(
     return weights
 
 
-def _worst(text: _Text, weights: Floats) -> tuple[int, int]:
-    """Return the span that the weights suspect most."""
-    sums = np.concatenate([[0.0], np.cumsum(weights[text.buckets])])[text.begin]
+def _worst(text: _Text, weights: Floats, most: int) -> list[tuple[int, int]]:
+    """Return the spans that the weights suspect most, none of which overlaps another."""
+    inside = weights[text.buckets] * text.values
+    sums = np.concatenate([[0.0], np.cumsum(inside)])[text.begin]
     start, end = text.spans[:, 0], text.spans[:, 1]
-    at = int(np.argmax((sums[end] - sums[start]) / np.sqrt(end - start)))
-    return int(start[at]), int(end[at])
+    odds = (sums[end] - sums[start]) / np.sqrt(end - start)
+    found: list[tuple[int, int]] = []
+    for at in np.argsort(-odds):
+        first, last = int(start[at]), int(end[at])
+        if all(last <= a or b <= first for a, b in found):
+            found.append((first, last))
+        if len(found) == most:
+            break
+    return found
 
 
 def pack(weights: Sequence[float] | Floats) -> bytes:

@@ -1,6 +1,7 @@
-"""What is disguised in a text: base64, hex, letters as digits, letters that stand apart.
+"""What is disguised in a text: base64, hex, letters as digits, letters apart, words without blanks.
 
 One pattern decides whether there is anything to undo, so that ordinary texts cost one search.
+All of a text is looked at, with work that grows with its length: no place in it is out of reach.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
 _HEX = re.compile(r"(?:(?:0x|\\x|%)?[0-9a-fA-F]{2}[\s:,-]?){12,}")
 _LEET = re.compile(r"[^\W\d_][013457@$][^\W\d_]")
 _APART = re.compile(r"(?<!\w)(?:[^\W_][\s.\-_*·|/]{1,3}){8,}[^\W_](?!\w)")
-_ANY = re.compile("|".join(p.pattern for p in (_BASE64, _HEX, _LEET, _APART)))
+_GLUED = re.compile(r"[a-zA-Z\u00c0-\u024f]{24,}")
+_ANY = re.compile("|".join(p.pattern for p in (_BASE64, _HEX, _LEET, _APART, _GLUED)))
 _LEET_WORD = re.compile(r"[\w@$]+")
 _LETTERS = str.maketrans("013457@$", "oieastas")
+_DIGIT = re.compile("[0-9@$]")
 _WIDE = re.compile(r"\s{2,}|[.\-_*·|/]\s+|\s+[.\-_*·|/]")
 _GAP = re.compile(r"[\s.\-_*·|/]+")
-_MOST = 16  # runs of one kind that are undone
-_RUN = 4_000  # characters of one run
+_STRETCH = re.compile(r"[\w .,:;!?'\"\n-]{12,}")
+_LONG = 17  # letters and signs of the shortest word that hides something, without digits
 _WORD = 16  # letters of the longest word that is looked for
 _UNKNOWN = 3  # what a letter outside all known words costs, in words
 
@@ -36,18 +39,25 @@ def disguised(text: str) -> str:
 
 
 def _undone(text: str) -> str:
-    if not _ANY.search(text):
+    if not _odd(text) or not _ANY.search(text):
         return ""
     found = [_decoded64(run) for run in _runs(_BASE64, text)]
     found += [_unhexed(run) for run in _runs(_HEX, text)]
     found += [_joined(run) for run in _runs(_APART, text)]
+    found += [_split(run) for run in _runs(_GLUED, text)]
     if _LEET.search(text):
         found.append(_LEET_WORD.sub(lambda word: _spelt(word[0]), text))
     return "\n".join(line for line in found if line)
 
 
+def _odd(text: str) -> bool:
+    """Tell cheaply that a text may hide something: long words, digits, or letters apart."""
+    long = max(map(len, text.split()), default=0) >= _LONG
+    return long or _DIGIT.search(text) is not None or _APART.search(text) is not None
+
+
 def _runs(pattern: re.Pattern[str], text: str) -> list[str]:
-    return [run[0][:_RUN] for _, run in zip(range(_MOST), pattern.finditer(text), strict=False)]
+    return [run[0] for run in pattern.finditer(text)]
 
 
 def _decoded64(run: str) -> str:
@@ -66,11 +76,9 @@ def _unhexed(run: str) -> str:
 
 
 def _readable(raw: bytes) -> str:
-    """Return bytes as text where nearly all of it is letters, digits and blanks, else nothing."""
-    text = raw.decode("utf-8", "ignore")
-    whole = len(text) >= 8 and len(text.encode()) >= 0.9 * len(raw)
-    said = sum(c.isalnum() or c in " \n.,:;!?'\"" for c in text)
-    return text if whole and said >= 0.85 * len(text) else ""
+    """Return what can be read of bytes; letters that stand among rubbish are not hidden by it."""
+    found = _STRETCH.findall(raw.decode("utf-8", "ignore"))
+    return "\n".join(line for line in found if sum(map(str.isalnum, line)) > len(line) / 2)
 
 
 def _spelt(word: str) -> str:
@@ -87,7 +95,7 @@ def _joined(run: str) -> str:
 
 def _split(letters: str) -> str:
     """Cut a run of letters into as few known words as possible."""
-    folded = letters[:_RUN].casefold().translate(_LETTERS)
+    folded = letters.casefold().translate(_LETTERS)
     best: list[tuple[int, int]] = [(0, 0)]
     for end in range(1, len(folded) + 1):
         ways = [(best[end - 1][0] + _UNKNOWN, end - 1)]

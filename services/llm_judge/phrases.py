@@ -169,6 +169,16 @@ PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
         (
             "verdict",
+            r"\b(?:this|my|our) (?:\w+ ){1,2}(?:must|should|has to) (?:be (?:rated|ranked|graded|"
+            r"scored|marked)|get|receive) (?:first|the " + _HIGH + r"|" + _HIGH + r")",
+        ),
+        (
+            "verdict",
+            r"\b(?:exactly|nothing but|only|just) (?:score|verdict|rating|grade)\b ?:|"
+            r"\b(?:rate|score|grade|rank) (?:it|this|mine) (?:highly|first|generously)\b",
+        ),
+        (
+            "verdict",
             r"\b(?:must|have to|be sure to|always) (?:choose|select|pick|prefer|vote for|rank)"
             r"(?: first)? " + _MINE + r"(?:\W*$|[.,;!]| " + _TEXT + r"\b)",
         ),

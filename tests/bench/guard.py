@@ -18,6 +18,7 @@ from rich.console import Console
 
 from tests.bench.guarding import (
     content,
+    flips,
     kept,
     material,
     parts,
@@ -149,15 +150,9 @@ def plan(*, quick: bool) -> Mapping[str, Part]:
         "grid": lambda bench: wide.grid_rows(bench, *(_SOME if quick else _GRID)),
         "crowd": lambda bench: [] if quick else wide.crowd_rows(bench, _CROWD),
         "downstream": lambda bench: timed.untrained() if quick else timed.trained(bench),
-        "judge_flips": lambda _: unjudged(),
+        "judge_flips": lambda _: flips.rows(scanned(quick), folder()),
     }
     return every
-
-
-def unjudged() -> list[Row]:
-    """A figure of the issue that this run has no means to compute, with the reason."""
-    why = "no judge's endpoint; guard.injections_at_judge says what reaches one"
-    return [Row("guard.judge_flips", None, "", note=why)]
 
 
 def scanned(quick: bool) -> content.Scan:

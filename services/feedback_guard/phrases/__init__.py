@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _GROUP = re.compile(r"\{([^{}]*)\}")
-_NAME = re.compile(r"@(\w+)")
+_NAME = re.compile(r"@(\w+)", re.ASCII)
 
 
 def written(name: str, each: int, seed: int = 0) -> Iterator[tuple[str, str]]:

@@ -57,8 +57,8 @@ def test_an_order_in_disguise_is_seen(text: str, disguise: str):
     assert "injection_prompt" in codes(sent(prompt=f"What does {hidden} mean?"))
 
 
-@pytest.mark.parametrize("gap", [" ", "-", "."])
-def test_letters_apart_without_gaps_between_words_are_cut_into_known_ones(gap: str):
+@pytest.mark.parametrize("gap", ["", " ", "-", "."])
+def test_letters_without_gaps_between_words_are_cut_into_known_ones(gap: str):
     assert "injection" in codes(sent(correction=gap.join(ORDER.replace(" ", ""))))
 
 
@@ -138,3 +138,12 @@ def test_the_prompt_of_a_vote_that_becomes_no_row_is_not_searched():
     for signal, found in ((Rating(stars=3), set()), (Thumb(up=False), {"injection_prompt"})):
         feedback = sent(prompt=f"{ORDER}. Who?").model_copy(update={"signal": signal})
         assert codes(feedback) == found
+
+
+@given(st.binary(min_size=40, max_size=80), st.integers(min_value=0, max_value=30))
+def test_rubbish_in_the_same_run_and_decoys_before_it_do_not_hide_an_order(
+    rubbish: bytes, decoys: int
+):
+    hidden = base64.b64encode(rubbish + ORDER.encode() + rubbish).decode()
+    decoy = base64.b64encode(b"the river is long").decode()
+    assert "injection" in codes(sent(correction=f"{f'{decoy} ' * decoys}{hidden}"))
