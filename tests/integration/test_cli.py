@@ -14,6 +14,7 @@ from imece.cli.common import events_of, where
 from imece.cli.main import app
 from imece.client import Producer
 from imece.events import (
+    CampaignFlagged,
     Envelope,
     JobState,
     PromotionApproved,
@@ -116,6 +117,17 @@ def test_status_names_services_jobs_and_the_champion(run, kafka: str) -> None:  
     assert found["champions"]["asistan"]["name"] == "asistan"
     assert "succeeded" in _ok(run("jobs", "watch", job))
     assert run("jobs", "cancel", job).exit_code == 2
+
+
+def test_campaigns_are_listed_as_they_were_announced_last(run, kafka: str) -> None:  # type: ignore[no-untyped-def]
+    flag, tenant = golden(CampaignFlagged).data, f"t-{uuid.uuid4()}"
+    pair = flag.model_copy(update={"tenant": tenant, "accounts": 2, "before": 1})
+    four = flag.model_copy(update={"tenant": tenant, "accounts": 4, "before": 2})
+    twice = new(pair, "test", "pair")
+    _send(kafka, twice, twice, new(four, "test"))
+    rows = json.loads(_ok(run("guard", "campaigns", "--json")))
+    (row,) = [row for row in rows if row["tenant"] == tenant]
+    assert (row["cluster"], row["accounts"], row["before"]) == (flag.cluster, 4, 2)
 
 
 def test_a_promotion_waits_until_it_is_decided_and_shows_who_said_what(run, kafka: str) -> None:  # type: ignore[no-untyped-def]
