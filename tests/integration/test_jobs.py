@@ -18,6 +18,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
+from sqlalchemy import update
 
 from imece.errors import UnavailableError
 from imece.events import JobCancelRequested, TrainingRequested, derived_id, new
@@ -276,6 +277,22 @@ async def test_a_runner_that_slept_past_its_lease_is_fenced(bench: Bench) -> Non
     assert job.result is not None
     assert (job.result["total"], job.token) == (5050, 2)
     assert bench.results() == {derived_id("j", "imece.audit.recorded.v1", 0)}
+
+
+async def test_a_job_may_go_from_one_slot_of_a_runner_to_another(bench: Bench) -> None:
+    lapsed = update(store.JOB).values(lease_until=0)
+    jobs = bench.jobs(slots=2)
+    async with running(jobs):
+        await bench.submit(jobs, "j", steps=60)
+        await bench.until(lambda: bool(bench.steps()))
+        while (await bench.get("j")).token < 2:
+            await bench.database.run(lambda connection: connection.execute(lapsed))
+            await asyncio.sleep(0.2)
+        job = await bench.over("j")
+        await bench.submit(jobs, "next")
+        following = await bench.over("next")
+    assert (job.state, following.state) == ("succeeded", "succeeded")
+    assert len(bench.results()) == 2
 
 
 async def test_a_stopping_runner_hands_its_job_over_at_once(bench: Bench) -> None:

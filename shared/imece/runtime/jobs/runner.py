@@ -165,7 +165,9 @@ class Jobs:
         try:
             ended = await attempt.run(self._folder, self._module, {**self._env, **env})
         finally:
-            del self._attempts[job.id]
+            # Another slot may have taken the job over when this one's lease had lapsed.
+            if self._attempts.get(job.id) is attempt:
+                del self._attempts[job.id]
             self._changed.set()
         self._count(ended)
         return ended or job
