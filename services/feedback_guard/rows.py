@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -115,10 +116,15 @@ def refuse(connection: Connection, feedback: str, decided: FeedbackDecided) -> F
     if found := decisions(connection, [feedback]).get(feedback):
         return found.decided
     text = decided.model_dump_json(exclude_none=True)
-    newest = select(func.coalesce(func.max(tables.DECISION.c.at), 0))
-    at = connection.execute(newest).scalar_one()  # what is no event has no time of its own
+    at = newest(connection)  # what is no event has no time of its own
     insert_new(connection, tables.REFUSED, [{"feedback": feedback, "decided": text, "at": at}])
     return refused(connection, [feedback])[feedback]
+
+
+def newest(connection: Connection) -> float:
+    """Return when the newest known feedback was given (seconds since 1970), never in the future."""
+    found = connection.execute(select(func.max(tables.DECISION.c.at))).scalar_one_or_none()
+    return min(found or 0.0, time.time())
 
 
 def decision(row: Any) -> Decision:

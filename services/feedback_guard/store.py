@@ -70,12 +70,14 @@ def score_all(
     votes = matching(connection, table.c.key, (vote_key(e.data) for e in events))
     known = {row.key: (row.feedback, row.hard, row.changed) for row in votes}
     fresh: dict[str, dict[str, Any]] = {}
-    scored = []
+    scored, oldest = [], rows.newest(connection) - _DAY * policy.retention.days
     for event, said in zip(events, scores or [NO_SCORES] * len(events), strict=True):
         admitted, changed = admission.admit(event, keys, policy), None
         vote, feedback = vote_key(event.data), feedback_key(event.source, event.id)
         user = user_of(event.data)
         account = accounts.get(user, Account())
+        if vote not in known and event.time.timestamp() < oldest:
+            admitted = Admission("too_old", 0.0)  # it would be forgotten before it is settled
         if admitted.hard is None and vote not in known:  # a forged token takes no one's vote
             hard = "rate" if admission.too_fast(event, policy, ledger) else None
             ways, changed = habit.observe(account.habit, event)

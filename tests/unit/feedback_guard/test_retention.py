@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -115,6 +115,24 @@ def test_a_repeated_vote_leaves_the_one_that_stands(url) -> None:
     now: datetime = late.time + timedelta(days=DAYS, hours=12)
     tables.database(url("g")).transact(later.expire, now, SHORT)
     assert counted(url("g"))["decision"] == counted(url("g"))["vote"] == 1
+
+
+def test_feedback_older_than_what_is_remembered_is_rejected_as_such(url) -> None:
+    guard, days = Guard(SHORT, url("g")), stream(DAYS + 3)
+    guard.submit(days[-1])
+    for _ in range(2):
+        found = guard.submit([days[1][-1], days[5][-1]])
+        assert (found[0].verdict, found[0].reasons[0].code) == ("reject", "too_old")
+        assert found[1].verdict == "accept"
+
+
+def test_a_clock_that_runs_ahead_makes_nobody_too_old(url) -> None:
+    guard, (first, ahead) = Guard(SHORT, url("g")), stream(2)
+    today = datetime.now(UTC)
+    wrong = [Envelope(e.data, e.id, e.source, today + timedelta(days=9999)) for e in ahead]
+    guard.submit(wrong)
+    found = guard.submit([Envelope(e.data, e.id, e.source, today) for e in first])
+    assert "too_old" not in {reason.code for d in found for reason in d.reasons}
 
 
 def test_a_policy_cannot_forget_what_still_counts() -> None:
