@@ -60,10 +60,11 @@ def expression(question: str) -> str | None:
     brackets, signs, years, "24/7 support") is somebody else's.
     """
     folded = re.sub(r"(\w)'\w+", r"\1", fold(question))  # what's, 3'ün
-    tokens = [_number(token) for token in _TOKEN.findall(folded)]
-    if _PUNCTUATION.sub("", folded) != "".join(_TOKEN.findall(folded)):
-        return None  # something was not read: brackets, powers, per cent
+    said = _TOKEN.findall(folded)
+    tokens = [_number(token) for token in said]
     numbers = [t for t in tokens if _NUMBER.fullmatch(t)]
+    if not numbers or _PUNCTUATION.sub("", folded) != "".join(said):
+        return None  # nothing to compute, or something was not read: brackets, powers, per cent
     operators = [t for t in tokens if t in _OPERATORS]
     words = {t for t in tokens if t not in _OPERATORS and not _NUMBER.fullmatch(t)}
     if operators and words <= _ASKS:

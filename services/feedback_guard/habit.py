@@ -27,7 +27,7 @@ def observe(habit: Habit, event: Envelope[FeedbackSubmitted]) -> tuple[Habit, fl
     """
     seen, now = _features(event), event.time.timestamp()
     if habit.votes < _LEARN:
-        return _learn(habit, seen), None
+        return _learn(habit, seen, habit.odd, habit.since), None
     deviations = (
         (x - mean) ** 2 / (variance + floor)
         for x, mean, variance, floor in zip(seen, habit.means, habit.variances, _FLOOR, strict=True)
@@ -35,21 +35,21 @@ def observe(habit: Habit, event: Envelope[FeedbackSubmitted]) -> tuple[Habit, fl
     surprise = min(_MOST, sum(deviations) / len(_FLOOR))
     odd = (1 - _FAST) * habit.odd + _FAST * surprise
     if odd < _ODD:
-        return replace(_learn(habit, seen), odd=odd, since=0.0), None
+        return _learn(habit, seen, odd, 0.0), None
     since = habit.since or now
     if odd < _ALARM:
         return replace(habit, odd=odd, since=since), None
     return Habit(), since
 
 
-def _learn(habit: Habit, seen: Sequence[float]) -> Habit:
+def _learn(habit: Habit, seen: Sequence[float], odd: float, since: float) -> Habit:
     rate = max(_SLOW, 1 / (habit.votes + 1))
     pairs = list(zip(seen, habit.means, habit.variances, strict=True))
     means = tuple(mean + rate * (x - mean) for x, mean, _ in pairs)
     variances = tuple(
         (1 - rate) * (variance + rate * (x - mean) ** 2) for x, mean, variance in pairs
     )
-    return replace(habit, votes=min(999, habit.votes + 1), means=means, variances=variances)
+    return Habit(min(999, habit.votes + 1), means, variances, odd, since)
 
 
 def _features(event: Envelope[FeedbackSubmitted]) -> tuple[float, ...]:

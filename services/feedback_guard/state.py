@@ -88,6 +88,10 @@ class Account:
         )
 
 
+NEW = Account()
+"""Of whom nothing is remembered."""
+
+
 @dataclass(frozen=True)
 class Support:
     """Who speaks for one answer to one question."""
@@ -149,6 +153,10 @@ class Support:
         return replace(self, sampled_against=(*self.sampled_against, by))
 
 
+NOBODY = Support()
+"""Made once: most answers that are looked up have no support yet."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """One question and the answers that feedback gave to it, by `slot`."""
@@ -159,7 +167,7 @@ class Claim:
 
     def support(self, answer: str) -> Support:
         """Return who speaks for a canonical answer."""
-        return self.answers.get(slot(answer), Support())
+        return self.answers.get(slot(answer), NOBODY)
 
     def with_support(self, answer: str, support: Support) -> Claim:
         """Replace what is known of an answer; of too many the least supported is forgotten.

@@ -38,7 +38,7 @@ from services.feedback_guard.content import NO_SCORES, ModelScores
 from services.feedback_guard.evidence import contradicts
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.rows import Decision
-from services.feedback_guard.state import Account, Claim, account_id
+from services.feedback_guard.state import NEW, Account, Claim, account_id
 
 METADATA = tables.METADATA
 _DAY = 86_400
@@ -75,14 +75,14 @@ def score_all(
         admitted, changed = admission.admit(event, keys, policy), None
         vote, feedback = vote_key(event.data), feedback_key(event.source, event.id)
         user = user_of(event.data)
-        account = accounts.get(user, Account())
+        account = accounts.get(user, NEW)
         if vote not in known and event.time.timestamp() < oldest:
             admitted = Admission("too_old", 0.0)  # it would be forgotten before it is settled
         if admitted.hard is None and vote not in known:  # a forged token takes no one's vote
             hard = "rate" if admission.too_fast(event, policy, ledger) else None
             ways, changed = habit.observe(account.habit, event)
             # Whoever took an account over inherits none of its record.
-            account = Account() if changed is not None else account.behaving(ways)
+            account = NEW if changed is not None else account.behaving(ways)
             accounts[user] = account
             known[vote] = (feedback, hard, changed)
             fresh[vote] = {"key": vote, "feedback": feedback, "hard": hard, "changed": changed}
@@ -138,8 +138,8 @@ class State:
     def decide(self, item: FeedbackScored, version: int) -> FeedbackDecided:
         """Decide one feedback whose vote is in its claim, and book what follows from it."""
         user, model = user_of(item.feedback), _model(item)
-        known = self.accounts.get(model, Account())
-        account, claim = self.accounts.get(user, Account()), self.claims[item.claim]
+        known = self.accounts.get(model, NEW)
+        account, claim = self.accounts.get(user, NEW), self.claims[item.claim]
         member = self.clusters.get(user)
         cluster = member.cluster if member else None
         mates = {w for w, m in self.clusters.items() if m.cluster == cluster} if cluster else set()
