@@ -116,7 +116,7 @@ def write_docs(docs: Path, bench: Bench, rows: Sequence[Row], seconds: float, qu
         for r in rows
         if r.id.endswith(ending) and r.value is not None
     }
-    pictures = plots.draw(docs / "img", attacked(bench), scanned(quick), rivals)
+    pictures = plots.draw(docs / "img", attacked(bench), scanned(bench, quick), rivals)
     text = report.document(
         rows,
         seconds,
@@ -137,7 +137,7 @@ def plan(*, quick: bool) -> Mapping[str, Part]:
         "sybils": table.sybils,
         "honest": lambda bench: table.honest(bench, attacked(bench)["a3"]),
         "special": lambda bench: table.special(bench, attacked(bench)),
-        "content": lambda _: content.rows(scanned(quick)),
+        "content": lambda bench: content.rows(scanned(bench, quick)),
         "speed": partial(timed.in_process, quick=quick),
         "kafka": partial(timed.through_kafka, quick=quick),
         "growth": partial(timed.grown, quick=quick),
@@ -150,14 +150,14 @@ def plan(*, quick: bool) -> Mapping[str, Part]:
         "grid": lambda bench: wide.grid_rows(bench, *(_SOME if quick else _GRID)),
         "crowd": lambda bench: [] if quick else wide.crowd_rows(bench, _CROWD),
         "downstream": lambda bench: timed.untrained() if quick else timed.trained(bench),
-        "judge_flips": lambda _: flips.rows(scanned(quick), folder()),
+        "judge_flips": lambda bench: flips.rows(scanned(bench, quick), folder()),
     }
     return every
 
 
-def scanned(quick: bool) -> content.Scan:
+def scanned(bench: Bench, quick: bool) -> content.Scan:
     """Injection scan, cross-validated; computed once."""
-    return content.scan(folder(), runs.policy().thresholds.injection, 2 if quick else 5)
+    return content.scan(folder(), bench.policy.thresholds.injection, 2 if quick else 5)
 
 
 def folder() -> Path:
