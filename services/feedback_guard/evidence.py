@@ -25,7 +25,7 @@ class Evidence:
     reference: bool | None = None
     reviewed: bool | None = None
     sampled: bool | None = None
-    """What randomly chosen users say, once one side leads by enough."""
+    """What randomly chosen users say, once one side leads by enough and reviewers are silent."""
     asked: tuple[int, int] = (0, 0)
     """How many of them so far say that it is right, and wrong."""
     rival: bool = False
@@ -79,12 +79,14 @@ def evidence(scored: FeedbackScored, claim: Claim, policy: Policy) -> Evidence:
     support = claim.support(scored.answer)
     others = (s for answer, s in claim.answers.items() if answer != slot(scored.answer))
     blind = preference(claim, scored.answer)
+    reviewed = _reviewed(support, policy)
+    sampled = _sampled(support, lead(scored, policy), voice(blind, policy))
     return Evidence(
         None if truth is None else _calculates(scored, truth),
         *_checked(scored.feedback.prompt, taught(scored.feedback)),
         reference,
-        _reviewed(support, policy),
-        _sampled(support, lead(scored, policy), voice(blind, policy)),
+        reviewed,
+        sampled if reviewed is None else None,  # reviewers looked closer than users drawn at random
         (len(support.sampled_for), len(support.sampled_against)),
         any(_reviewed(s, policy) or _sampled(s, policy.panel.lead) for s in others),
         blind,
@@ -135,7 +137,7 @@ def weigh(scored: FeedbackScored, known: Evidence, policy: Policy) -> list[Reaso
     agree, differ = known.asked if scored.stance > 0 else known.asked[::-1]
     if agree or differ:
         detail = f"{agree} of {agree + differ} users asked agree"
-        nats = policy.weights.sampled * (differ - agree)
+        nats = policy.weights.sampled * (differ - agree) if known.reviewed is None else 0.0
         found.append(Reason(code="second_opinion", nats=nats, detail=detail))
     if known.rival and scored.stance > 0 and not known.confirmed:
         found.append(Reason(code="rival_confirmed", nats=policy.weights.rival))

@@ -202,6 +202,15 @@ def test_two_reviewers_decide_and_a_split_leaves_it_open():
     assert decided(event, Claim({"lyon": split})).verdict == "quarantine"
 
 
+def test_reviewers_outrank_users_who_were_drawn():
+    mistaken = Support(sampled_against=tuple("abcdef"), reviews_for=("r1", "r2"))
+    event = vote(Correction(text="Paris"), CAPITAL)
+    decision = decided(event, Claim({"paris": mistaken}))
+    assert (decision.verdict, "confirmed_by_review" in codes(decision)) == ("accept", True)
+    alone = decided(event, Claim({"paris": replace(mistaken, reviews_for=())}))
+    assert alone.verdict == "quarantine"
+
+
 def test_a_claim_forgets_answers_but_none_that_people_were_asked_about():
     claim = Claim({"paris": Support(reviews_for=("r1",))})
     for number in range(40):
