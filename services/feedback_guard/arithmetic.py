@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from functools import lru_cache
 
+from imece.runtime.memory import remembered
 from imece.runtime.text import fold
 
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve"
@@ -52,7 +52,7 @@ _STORY = re.compile(
 """Two heaps of one thing that are counted together; other word problems are left alone."""
 
 
-@lru_cache(maxsize=4096)  # one question is looked at by several stages
+@remembered  # one question is looked at by several stages
 def expression(question: str) -> str | None:
     """Return the canonical expression that `question` asks for, such as ``2+2``, or None.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from fractions import Fraction
-from functools import lru_cache
 from itertools import pairwise
 
+from imece.runtime.memory import remembered
 from imece.runtime.text import fold
 from services.feedback_guard import arithmetic, dates
 
@@ -32,7 +32,7 @@ _LEAD = re.compile(
 )
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def claim_id(tenant: str, question: str) -> str:
     """Return the id of the claim that an answer to `question` makes."""
     key = f"{tenant}\x1f{question_key(question)}"

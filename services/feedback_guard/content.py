@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from imece.events import Correction, FeedbackSubmitted, Rating, Reason, Thumb
 from imece.runtime.lookalikes import LOOKALIKES, TWINS
+from imece.runtime.memory import remembered
 from imece.runtime.text import fold
 from services.feedback_guard import claims, injection, views
 from services.feedback_guard.policy import Policy
@@ -42,7 +42,6 @@ _QUOTED = re.compile(
 )
 _END = re.compile(r"\s*(?:$|[.!;\"\n]|\?\s*$)")
 _CHOICES = frozenset(fold("yes no true false evet hayır doğru yanlış a b c d e").split())
-_POPULAR = 1_000  # characters; longer questions seldom come again
 _LONG_PROMPT = 60  # words; a longer one is a context to answer from
 
 
@@ -105,7 +104,7 @@ def reasons(
     found += _orders(read(feedback), policy, scores.injection)
     if asked and not found:
         prompt = feedback.prompt
-        odds, span = _in_prompt(prompt) if len(prompt) <= _POPULAR else _orders_in(prompt)
+        odds, span = _in_prompt(prompt)
         if odds >= policy.thresholds.injection_prompt:
             nats = weights.injection_prompt
             found.append(Reason(code="injection_prompt", nats=nats, detail=span[:80]))
@@ -117,12 +116,10 @@ def reasons(
     return found
 
 
-def _orders_in(prompt: str) -> tuple[float, str]:
+@remembered  # popular questions come again
+def _in_prompt(prompt: str) -> tuple[float, str]:
     """Look for orders to a model in a question; most questions are orders, so more is asked."""
     return max(map(injection.score, undisguised(prompt)))
-
-
-_in_prompt = lru_cache(maxsize=4_096)(_orders_in)  # popular questions come again
 
 
 def _orders(texts: Sequence[str], policy: Policy, chance: float | None) -> list[Reason]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 
 from imece.events import Correction, FeedbackScored, FeedbackSubmitted, Reason
+from imece.runtime.memory import remembered
 from services.feedback_guard import arithmetic, claims, dates, units
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import Account, Claim, Support, mark, slot
@@ -158,7 +158,7 @@ def prior(model: Account | None, policy: Policy) -> float:
     return max(most / 2, min(most, math.log((5 * math.exp(most) + right) / (5 + wrong))))
 
 
-@lru_cache(maxsize=4096)  # an answer is looked at again whenever its claim changes
+@remembered  # an answer is looked at again whenever its claim changes
 def _checked(question: str, answer: str) -> tuple[bool | None, bool | None]:
     return units.checks(question, answer), dates.checks(question, answer)
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from imece.runtime.memory import remembered
+
 VOTERS = 12
 """Voters kept for one answer; enough to count clusters."""
 OPINIONS = 5
@@ -39,7 +41,7 @@ def slot(answer: str) -> str:
     return f"{raw[: _SLOT - 13].decode(errors='ignore')}~{digest}"
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def mark(answer: str) -> str:
     """Return 32 bits that stand for an answer beside others of its claim."""
     return hashlib.blake2b(slot(answer).encode(), digest_size=4).hexdigest()
