@@ -46,7 +46,13 @@ def where() -> Where:
 
 async def read_all(at: Where, topic: str, seconds: float = 60) -> list[Record]:
     """Return the records that `topic` holds now; none when it does not exist."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=at.kafka, enable_auto_commit=False, **at.security)
+    # Not by a seek: the answer to the reset that `assign` begins could overtake it.
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=at.kafka,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        **at.security,
+    )
     try:
         await consumer.start()
         async with asyncio.timeout(seconds):
@@ -77,7 +83,6 @@ async def _to_end(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) 
     consumer.assign(partitions)
     ends = await consumer.end_offsets(partitions)
     starts = await consumer.beginning_offsets(partitions)
-    await consumer.seek_to_beginning(*partitions)
     left = {p for p in partitions if ends[p] > starts[p]}
     found: list[Record] = []
     while left:
