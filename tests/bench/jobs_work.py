@@ -48,12 +48,12 @@ def work(job: ChildJob) -> dict[str, Any]:
     steps, every = job.request["steps"], job.request["every"]
     found = job.checkpoints.newest()
     first = found.step if found else 0
+    _trace(job, first, first)  # what a fenced attempt still does from here on is not repeated
     fit = Fit(**json.loads((found.folder / "fit.json").read_text())) if found else Fit()
     for step in range(first + 1, steps + 1):
         time.sleep(job.request["seconds"])
         loss = fit.step()
-        with Path(job.request["trace"]).open("a") as trace:
-            trace.write(f"{job.token} {step} {first}\n")
+        _trace(job, step, first)
         job.progress(Progress(step=step, steps=steps, loss=loss))
         stop = job.should_stop()
         if step % every == 0 or stop:
@@ -61,6 +61,11 @@ def work(job: ChildJob) -> dict[str, Any]:
         if stop:
             raise Stopped
     return _store(job, fit)
+
+
+def _trace(job: ChildJob, step: int, first: int) -> None:
+    with Path(job.request["trace"]).open("a") as trace:
+        trace.write(f"{job.token} {step} {first}\n")
 
 
 def _write(text: str, folder: Path) -> None:
