@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from imece.events import Check, JudgementCompleted, derived_id
+from imece.events.judgements import SUSPECTED_INJECTION
 from services.evaluator.blind import preference
 from services.evaluator.core import Item
 from services.evaluator.pairs import group
 from services.evaluator.policy import Outcome, PreferencePolicy
 from services.evaluator.statistics.paired import difference, mcnemar, superiority_items
 
-INJECTION = "suspected_injection"
 _VOTES = {"candidate": 1, "baseline": -1, "tie": 0}
 
 
@@ -55,7 +55,7 @@ def preferred(
 
 
 def _vote(judgement: JudgementCompleted) -> int | None:
-    if INJECTION in judgement.flags:
+    if SUSPECTED_INJECTION in judgement.flags:
         return -1
     if judgement.weak or judgement.calibration is None:
         return None

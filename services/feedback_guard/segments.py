@@ -7,11 +7,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from imece.events import FeedbackDecided, FeedbackScored, Thumb
-from services.feedback_guard import bounds
+from services.feedback_guard import bounds, budgets
 from services.feedback_guard.policy import Policy
 
 _LETTERS = 200  # of a question are enough to tell its script
@@ -35,9 +34,9 @@ def of(scored: FeedbackScored, policy: Policy) -> tuple[str, ...]:
     kind: str = signal.kind
     if isinstance(signal, Thumb):
         kind = "thumb_up" if signal.up else "thumb_down"
-    created, days = feedback.account_created, policy.budgets.young_days
-    young = created is not None and scored.submitted - created < timedelta(days=days)
-    age = "unknown" if created is None else "young" if young else "old"
+    age = "young" if budgets.is_young(scored, policy) else "old"
+    if feedback.account_created is None:
+        age = "unknown"
     return (
         f"tenant:{feedback.tenant}",
         f"kind:{kind}",

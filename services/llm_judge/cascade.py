@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imece.events import JudgementCompleted, JudgementRequested, Usage
+from imece.events.judgements import SUSPECTED_INJECTION, UNCERTAIN
 from services.llm_judge import ask
 from services.llm_judge.core import Reply
 from services.llm_judge.endpoint import Endpoint
 from services.llm_judge.panel import Decision, Opinion, decide, family_flags
 from services.llm_judge.screen import suspect
 
-INJECTION, UNCERTAIN = "suspected_injection", "uncertain"
 PROMPT_VERSION = ask.prompt_version()
 
 
@@ -100,13 +100,13 @@ def _flagged(request: JudgementRequested, found: str, judge: str, weak: bool) ->
         item=request.item,
         evaluation=request.evaluation,
         verdict="unscored",
-        reason=f"{INJECTION}: {found}",
+        reason=f"{SUSPECTED_INJECTION}: {found}",
         first_order="unscored",
         second_order="unscored",
         judge=judge[:2000],
         weak=weak,
         mode=request.mode,
-        flags=(INJECTION,),
+        flags=(SUSPECTED_INJECTION,),
         slice=request.slice,
         prompt_version=PROMPT_VERSION,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from imece.events import JudgementCompleted, JudgementRequested, ReviewRequested
 from imece.events.base import BIDI_CONTROLS
+from imece.events.judgements import SUSPECTED_INJECTION, UNCERTAIN
 
 MOST = 20_000
 """Characters of each text that people are shown; three of them fit one event."""
@@ -16,7 +17,7 @@ LEVELS = ("1", "2", "3", "4", "5")
 
 def doubtful(verdict: JudgementCompleted) -> bool:
     """Tell whether the judge itself could not settle it."""
-    return bool({"uncertain", "suspected_injection"} & set(verdict.flags))
+    return bool({UNCERTAIN, SUSPECTED_INJECTION} & set(verdict.flags))
 
 
 def questions(

@@ -8,6 +8,11 @@ from pydantic import Field, model_validator
 
 from imece.events.base import Count, Event, Name, Part, ShortText, Text, Topic
 
+SUSPECTED_INJECTION = "suspected_injection"
+"""Flag of a judgement: an answer seems to give the judge orders; nobody was asked about it."""
+UNCERTAIN = "uncertain"
+"""Flag of a judgement: the judge itself could not settle it."""
+
 
 class JudgementRequested(Event):
     """Which of two answers is better, or is one good enough? Names of models are not shown."""

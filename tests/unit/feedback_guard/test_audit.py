@@ -1,11 +1,8 @@
 """People check a share of what was accepted, and what they find bounds the poison."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from imece.events import (
     Correction,
@@ -19,7 +16,7 @@ from imece.events import (
 )
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
-from services.feedback_guard import audit, store
+from services.feedback_guard import audit
 from services.feedback_guard.policy import Audit, Policy, load
 from services.feedback_guard.routes import Routes
 
@@ -73,14 +70,6 @@ class Guard:
 
     async def seen(self, at: datetime = NOW) -> audit.Estimate:
         return await self.database.run(audit.estimate, at)
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    found = Database(f"sqlite:///{tmp_path}/guard.db", store.METADATA, "feedback-guard")
-    await found.open()
-    yield found
-    await found.close()
 
 
 async def test_a_share_of_what_is_accepted_is_shown_to_people(database: Database, tmp_path: Path):

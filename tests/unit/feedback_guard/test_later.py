@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -144,11 +143,8 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    database = Database(f"sqlite:///{tmp_path}/guard.db", tables.METADATA, "feedback-guard")
-    await database.open()
-    yield World(database, tmp_path)
-    await database.close()
+def world(database: Database, tmp_path: Path) -> World:
+    return World(database, tmp_path)
 
 
 async def test_a_revocation_is_announced_again_when_it_is_delivered_again(world: World):

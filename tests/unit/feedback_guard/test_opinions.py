@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +23,6 @@ from imece.events import (
 )
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
-from services.feedback_guard import tables
 from services.feedback_guard.replay import Guard
 from services.feedback_guard.routes import Routes
 from tests.unit.feedback_guard.policies import SHIPPED, small
@@ -112,11 +110,8 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    database = Database(f"sqlite:///{tmp_path}/guard.db", tables.METADATA, "feedback-guard")
-    await database.open()
-    yield World(database, tmp_path)
-    await database.close()
+def world(database: Database, tmp_path: Path) -> World:
+    return World(database, tmp_path)
 
 
 def crowd() -> list[Envelope[FeedbackSubmitted]]:

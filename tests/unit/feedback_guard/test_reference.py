@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +30,7 @@ from imece.runtime.artifacts import Artifacts
 from imece.runtime.card import data_sets
 from imece.runtime.database import Database
 from imece.runtime.settings import Settings
-from services.feedback_guard import core, reference, tables, whatif
+from services.feedback_guard import core, reference, whatif
 from services.feedback_guard.app import build
 from services.feedback_guard.evidence import preference, voice
 from services.feedback_guard.policy import Policy
@@ -305,14 +304,6 @@ class World:
     @property
     def asked(self) -> list[str]:
         return [e.id for e in self.out if isinstance(e.data, JudgementRequested)]
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/guard.db", tables.METADATA, "feedback-guard")
-    await database.open()
-    yield database
-    await database.close()
 
 
 async def test_a_pair_is_asked_under_one_id_and_within_the_days_budget(

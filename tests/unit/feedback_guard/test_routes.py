@@ -1,6 +1,5 @@
 """The handlers publish what was decided: the same ids when they are called again."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from imece.events import (
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
 from imece.runtime.delivery import Rejected
-from services.feedback_guard import store
 from services.feedback_guard.routes import Routes
 from tests.unit.feedback_guard.policies import eager
 from tests.unit.feedback_guard.test_campaign import vote
@@ -55,11 +53,8 @@ class Guard:
 
 
 @pytest.fixture
-async def guard(tmp_path: Path) -> AsyncIterator[Guard]:
-    database = Database(f"sqlite:///{tmp_path}/guard.db", store.METADATA, "feedback-guard")
-    await database.open()
-    yield Guard(database, tmp_path)
-    await database.close()
+def guard(database: Database, tmp_path: Path) -> Guard:
+    return Guard(database, tmp_path)
 
 
 def feedback(id: str, signal: Thumb | Correction) -> Envelope[FeedbackSubmitted]:

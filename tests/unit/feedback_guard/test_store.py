@@ -1,9 +1,8 @@
 """Both stages on SQLite: redelivery, batches, late evidence, and a whole stream with a campaign."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from imece.events import Correction, Envelope, FeedbackDecided, FeedbackSubmitted, Thumb
 from imece.runtime.database import Database
-from services.feedback_guard import claims, later, store
+from services.feedback_guard import claims, later, store, tables
 from tests.unit.feedback_guard.policies import eager
 
 POLICY = eager()
@@ -19,14 +18,6 @@ NOW = datetime(2026, 5, 1, tzinfo=UTC)
 CAPITAL = "What is the capital of France?"
 SUMS = ("What is 2+2?", "Add two and two.", "İki artı iki kaç eder?", "How much is 2 plus 2?")
 SKIES = ("What colour is the sky?", "Tell me the colour of the sky.", "The sky is what colour?")
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path}/guard.db", store.METADATA, "feedback-guard")
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 def event(
@@ -128,10 +119,7 @@ async def test_decisions_do_not_depend_on_how_the_log_is_cut(
 ):
     events = [*stream()["campaign"][:60], *stream()["honest"][:60]]
     whole, parts = [
-        Database(
-            f"sqlite:///{tmp_path_factory.mktemp('guard')}/g.db", store.METADATA, "feedback-guard"
-        )
-        for _ in range(2)
+        tables.database(f"sqlite:///{tmp_path_factory.mktemp('guard')}/g.db") for _ in range(2)
     ]
     for opened in (whole, parts):
         await opened.open()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from imece.errors import ConfigError
 from imece.events import AnswerVerified, Correction, Envelope, FeedbackSubmitted, Thumb
 from imece.runtime.database import Database
-from services.feedback_guard import claims, sandbox, tables, unit_tests, whatif
+from services.feedback_guard import claims, sandbox, unit_tests, whatif
 from services.feedback_guard.replay import Guard
 from services.feedback_guard.sandbox import Call, Sandbox
 from services.feedback_guard.testing import Checker
@@ -199,14 +198,6 @@ class Pretend(Sandbox):
     def run(self, call: Call) -> list[dict[str, Any]] | None:
         self.runs += 1
         return fake(call)
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/guard.db", tables.METADATA, "feedback-guard")
-    await database.open()
-    yield database
-    await database.close()
 
 
 async def test_each_answer_that_waits_is_run_once_and_told_until_it_arrives(
