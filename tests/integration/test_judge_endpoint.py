@@ -472,8 +472,7 @@ async def test_trouble_that_outlasts_the_patience_is_told(tmp_path: Path) -> Non
         await judging.drain()
         await asyncio.sleep(1.2)
         await judging.drain()
-    # On a busy machine the deadline may cut a last try off, which is told before it.
-    assert "http_503" in published[0].data.reason
+    assert published[0].data.reason.startswith("http_503")
 
 
 async def test_a_spent_budget_ends_the_calls_and_is_named(tmp_path: Path) -> None:

@@ -107,8 +107,7 @@ async def test_lasting_trouble_is_named_and_never_a_wrong_answer(
     items, _ = await ask(lambda *_: bad, questions(4), deadline_seconds=1.2)
     reasons = Counter(item.unscored for item in items)
     assert reasons[reason] >= 1
-    # On a busy machine the deadline may cut a last try off.
-    assert set(reasons) <= {reason, "endpoint_gone", "timeout"}
+    assert set(reasons) <= {reason, "endpoint_gone"}
 
 
 async def test_a_refusal_is_an_answer_and_a_wrong_one() -> None:

@@ -96,13 +96,16 @@ class Line:
                 if not calls:
                     trouble = Trouble("rate_limited", "", True, self.limiter.open_in)
                 break
-            answer = await self._turn(attempt, began, min(timeout, deadline - began))
+            left = deadline - began
+            answer = await self._turn(attempt, began, min(timeout, left))
             if not isinstance(answer, Trouble):
                 return answer, calls + 1
-            calls += answer.called
             if not answer.passing:
-                return answer, calls
-            trouble = answer
+                return answer, calls + answer.called
+            # A try that only the deadline cut off says less than the trouble before it.
+            if not (calls and answer.reason == "timeout" and left < timeout):
+                trouble = answer
+            calls += answer.called
             wait = wait_before(calls, trouble.retry_after, random.random())
             if time.monotonic() + wait >= deadline:
                 break
