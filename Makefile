@@ -3,11 +3,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup browser test demo lint format types imports check clean
+.PHONY: help setup programs test demo lint format types imports check clean
 
 help:
 	@echo 'make setup    install everything into .venv (once)'
-	@echo 'make browser  Chromium for the tests of the page that people answer on (root, Debian)'
+	@echo 'make programs Chromium and bubblewrap, which some tests need (root, Debian)'
 	@echo 'make demo     run the whole loop on a real Kafka, with a report'
 	@echo 'make test     run every test, those on a real Kafka included'
 	@echo 'make check    test, lint, types and import rules'
@@ -31,15 +31,20 @@ setup:
 	  echo "$$want" > .venv/installed; \
 	fi
 
-# Without Chromium those tests are skipped, which is counted; where CI=true they fail.
-browser:
-	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then exit 0; fi; \
+# Without them the tests of the page that people answer on, and of the sandbox, are skipped, which
+# is counted; the page's fail where CI=true.
+programs:
+	@missing=; \
+	for pair in chromium:chromium chromedriver:chromium-driver bwrap:bubblewrap; do \
+	  command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-	  echo 'No Chromium here: install the packages chromium and chromium-driver' >&2; exit 0; \
+	  echo "Not installed here, install these packages:$$missing" >&2; exit 0; \
 	fi; \
 	apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive \
-	  apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null \
-	  || echo 'Chromium could not be installed, see above' >&2
+	  apt-get install -y -qq --no-install-recommends $$missing >/dev/null \
+	  || echo "Could not be installed, see above:$$missing" >&2
 
 test: setup
 	@$(BIN)/python -m pytest

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
 
-INSTALL = "apt-get install chromium chromium-driver (make browser does it as root)"
+INSTALL = "apt-get install chromium chromium-driver (make programs does it as root)"
 
 
 def missing() -> str | None:

@@ -21,6 +21,7 @@ from services.llm_judge import store as judgements
 from services.llm_judge.routes import announcements
 from services.review import shares
 from services.review.policy import Sampling
+from tests.unit.feedback_guard.conftest import database  # noqa: F401
 from tests.unit.feedback_guard.test_routes import Guard, feedback, guard  # noqa: F401
 from tests.unit.review.world import World, made
 
