@@ -68,14 +68,18 @@ def trainer(base: Path, task: Task, out: Path) -> float:
 
 
 def trl(base: Path, task: Task, out: Path) -> float:
-    """Do the same with trl's SFTTrainer; what is not of the task has its default."""
+    """Do the same with trl's SFTTrainer; what is not of the task has its default.
+
+    The number type is the task's: by default trl computes in bfloat16 even where the machine
+    has to emulate it.
+    """
     from datasets import Dataset  # type: ignore[import-untyped]
     from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
     clock = _Clock()
     tuned = SFTTrainer(
         _load(base),
-        SFTConfig(**_arguments(task, out)),
+        SFTConfig(**_arguments(task, out), bf16=_dtype() is torch.bfloat16),
         train_dataset=Dataset.from_list(_columns(task)),
         processing_class=AutoTokenizer.from_pretrained(base),
         peft_config=_lora(task),
@@ -114,7 +118,11 @@ class _Clock(TrainerCallback):  # type: ignore[misc]
 
 
 def _load(base: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(base, dtype=methods.pick_dtype("auto", device()))
+    return AutoModelForCausalLM.from_pretrained(base, dtype=_dtype())
+
+
+def _dtype() -> torch.dtype:
+    return methods.pick_dtype("auto", device())
 
 
 def _lora(task: Task) -> LoraConfig:
