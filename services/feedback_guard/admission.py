@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from imece import tokens
 from imece.events import Envelope, FeedbackSubmitted
-from services.feedback_guard.budgets import Bucket
+from services.feedback_guard.budgets import EMPTY, Bucket
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import account_id
 
 _HOUR = 3600.0
 
 
-@dataclass(frozen=True)
-class Admission:
+class Admission(NamedTuple):
     """Whether feedback is let in (`hard` is the reason code why not), and what its vote counts."""
 
     hard: str | None = None
@@ -47,11 +46,10 @@ def rates(feedback: FeedbackSubmitted, policy: Policy) -> dict[str, float]:
     return found
 
 
-def too_fast(event: Envelope[FeedbackSubmitted], policy: Policy, ledger: dict[str, Bucket]) -> bool:
-    """Tell whether a bucket is full; if none is, put the event in (changes `ledger`)."""
-    now, limits = event.time.timestamp(), rates(event.data, policy)
-    levels = {key: ledger.get(key, Bucket()) for key in limits}
-    if any(levels[key].level_at(now, _HOUR) + 1 > limits[key] for key in limits):
+def too_fast(now: float, limits: Mapping[str, float], ledger: dict[str, Bucket]) -> bool:
+    """Tell whether a bucket is full; if none is, put one event in (changes `ledger`)."""
+    filled = {key: ledger.get(key, EMPTY).add(1, now, _HOUR) for key in limits}
+    if any(filled[key].level > limit for key, limit in limits.items()):
         return True
-    ledger.update({key: bucket.add(1, now, _HOUR) for key, bucket in levels.items()})
+    ledger.update(filled)
     return False

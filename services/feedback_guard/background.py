@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
 
+from imece.runtime.memory import remembered
 from imece.runtime.text import fold
 from services.feedback_guard import claims
 
@@ -18,6 +19,7 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 _MOST = 8  # phrases kept of one row
 
 
+@remembered
 def rare_phrases(*texts: str) -> tuple[str, ...]:
     """Return hashes of the words that ordinary texts do not have.
 
@@ -33,7 +35,8 @@ def known(word: str) -> bool:
     if word in claims.FILLER:
         return True
     bits = _bits()
-    return all(bits[place >> 3] >> (place & 7) & 1 for place in _places(word))
+    one, other = _places(word)
+    return bool(bits[one >> 3] >> (one & 7) & bits[other >> 3] >> (other & 7) & 1)
 
 
 def pack(words: Iterable[str]) -> bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from imece.events import FeedbackScored
 from services.feedback_guard import minhash
@@ -15,8 +15,7 @@ from services.feedback_guard.state import account_id, slot
 _DAY = 86_400
 
 
-@dataclass(frozen=True)
-class Bucket:
+class Bucket(NamedTuple):
     """How full a bucket was at a time (seconds since 1970); it leaks a constant share a second."""
 
     level: float = 0.0
@@ -32,11 +31,10 @@ class Bucket:
 
 
 Ledger = Mapping[str, Bucket]
-_EMPTY = Bucket()
+EMPTY = Bucket()
 
 
-@dataclass(frozen=True)
-class Charge:
+class Charge(NamedTuple):
     """One bucket that a row fills: its key, its size, the reason code when it is full."""
 
     key: str
@@ -86,12 +84,12 @@ def over(
     """Return the reason code of the first bucket that one more row would overfill."""
     now, window = scored.submitted.timestamp(), policy.budgets.window_days * _DAY
     for charge in charges(scored, policy, cluster, alone):
-        if ledger.get(charge.key, _EMPTY).level_at(now, window) + 1 > charge.limit:
+        if ledger.get(charge.key, EMPTY).level_at(now, window) + 1 > charge.limit:
             return charge.code
     if is_young(scored, policy):
         tenant = scored.feedback.tenant
-        young = ledger.get(_young(tenant), _EMPTY).level_at(now, window)
-        share = policy.budgets.young_share * ledger.get(_all(tenant), _EMPTY).level_at(now, window)
+        young = ledger.get(_young(tenant), EMPTY).level_at(now, window)
+        share = policy.budgets.young_share * ledger.get(_all(tenant), EMPTY).level_at(now, window)
         if young + 1 > max(policy.budgets.young_rows, share):
             return "budget_young"
     return None
@@ -110,7 +108,7 @@ def book(
     filled.append(_all(scored.feedback.tenant))
     if is_young(scored, policy):
         filled.append(_young(scored.feedback.tenant))
-    return {key: ledger.get(key, _EMPTY).add(1, now, window) for key in filled}
+    return {key: ledger.get(key, EMPTY).add(1, now, window) for key in filled}
 
 
 def is_young(scored: FeedbackScored, policy: Policy) -> bool:

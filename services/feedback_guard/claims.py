@@ -56,6 +56,7 @@ def question_key(question: str) -> str:
     return " ".join(sorted(kept | counted)) or fold(question)
 
 
+@remembered  # most praise is of an answer that others were shown too
 def answer_key(answer: str, question: str = "") -> str:
     """Return the canonical answer: its deciding number, else the words that are not the question's.
 

@@ -73,9 +73,13 @@ def target(feedback: FeedbackSubmitted) -> str:
 
 def read(feedback: FeedbackSubmitted) -> list[str]:
     """Return what is searched for orders: text and comment, and what is disguised in them."""
+    return undisguised(_read(feedback))
+
+
+def _read(feedback: FeedbackSubmitted) -> str:
     signal = feedback.signal
     text = signal.text if isinstance(signal, Correction) else feedback.answer
-    return undisguised(f"{text}\n{feedback.comment}")
+    return f"{text}\n{feedback.comment}"
 
 
 def undisguised(text: str) -> list[str]:
@@ -101,10 +105,10 @@ def reasons(
         found.append(Reason(code="invisible_text", nats=weights.invisible_text, detail=detail))
     if detail := mixed_scripts(said):
         found.append(Reason(code="mixed_scripts", nats=weights.mixed_scripts, detail=detail))
-    found += _orders(read(feedback), policy, scores.injection)
+    found += _orders(_read(feedback), policy, scores.injection)
     if asked and not found:
         prompt = feedback.prompt
-        odds, span = _in_prompt(prompt)
+        odds, span = _ordering(prompt)  # most questions are orders, so more is asked
         if odds >= policy.thresholds.injection_prompt:
             nats = weights.injection_prompt
             found.append(Reason(code="injection_prompt", nats=nats, detail=span[:80]))
@@ -116,16 +120,16 @@ def reasons(
     return found
 
 
-@remembered  # popular questions come again
-def _in_prompt(prompt: str) -> tuple[float, str]:
-    """Look for orders to a model in a question; most questions are orders, so more is asked."""
-    return max(map(injection.score, undisguised(prompt)))
+@remembered  # popular questions and their answers come again
+def _ordering(text: str) -> tuple[float, str]:
+    """Look for orders to a model in a text and in what is disguised in it."""
+    return max(map(injection.score, undisguised(text)))
 
 
-def _orders(texts: Sequence[str], policy: Policy, chance: float | None) -> list[Reason]:
+def _orders(text: str, policy: Policy, chance: float | None) -> list[Reason]:
     """Ask the n-gram model and, where there is one, the classifier; the stronger of them counts."""
     weight, limits, found = policy.weights.injection, policy.thresholds, []
-    odds, span = max(map(injection.score, texts))
+    odds, span = _ordering(text)
     if odds >= limits.injection:
         nats = min(1.0, 0.6 + (odds - limits.injection) / 4) * weight
         found.append(Reason(code="injection", nats=nats, detail=span[:80]))
@@ -179,13 +183,10 @@ def dictated(feedback: FeedbackSubmitted) -> float:
 
     Up-votes alone can teach a lie when the voter makes the model say it (arXiv 2507.02850).
     """
-    prompt = fold(feedback.prompt)
-    orders = list(_ORDER.finditer(prompt))
-    statement = not prompt.rstrip(" \"'").endswith("?") and "?" in prompt
-    leading = statement or bool(_LEADING.search(prompt))
+    orders, leading = _steering(feedback.prompt)
     if not orders and not leading:
         return 0.0  # most questions
-    answer = fold(feedback.answer)
+    prompt, answer = fold(feedback.prompt), fold(feedback.answer)
     if _spelt_out(prompt, orders, answer):
         return 1.0
     asked = set(_tokens(prompt))
@@ -197,6 +198,14 @@ def dictated(feedback: FeedbackSubmitted) -> float:
         return 1.0
     short = len(prompt.split()) <= _LONG_PROMPT
     return 0.5 if short and leading and covered >= 0.9 else 0.0
+
+
+@remembered
+def _steering(prompt: str) -> tuple[Sequence[re.Match[str]], bool]:
+    """Return the orders to say something in a prompt, and whether it leads to an answer."""
+    prompt = fold(prompt)
+    statement = not prompt.rstrip(" \"'").endswith("?") and "?" in prompt
+    return list(_ORDER.finditer(prompt)), statement or bool(_LEADING.search(prompt))
 
 
 def _spelt_out(prompt: str, orders: Sequence[re.Match[str]], answer: str) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from imece.events import Correction, FeedbackScored, FeedbackSubmitted, Reason
 from imece.runtime.memory import remembered
@@ -15,8 +15,7 @@ from services.feedback_guard.state import Account, Claim, Support, mark, slot
 BLIND = "blind_reference"
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What is known about one answer from elsewhere than votes."""
 
     arithmetic: bool | None = None

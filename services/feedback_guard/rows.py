@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, func, select
 
@@ -20,8 +19,7 @@ from services.feedback_guard.state import Account, Claim
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """A stored decision: what was scored and what was decided about it."""
 
     scored: FeedbackScored
@@ -64,7 +62,7 @@ def save_claims(connection: Connection, changed: Mapping[str, Claim]) -> None:
 
 def ledger(connection: Connection, keys: Iterable[str]) -> dict[str, Bucket]:
     found = matching(connection, tables.LEDGER.c.key, keys)
-    return {row.key: Bucket(row.level, row.at) for row in found}
+    return {key: Bucket(level, at) for key, level, at in found}
 
 
 def save_ledger(connection: Connection, changed: Mapping[str, Bucket]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+
+from pydantic_core import from_json, to_json
 
 from imece.runtime.memory import remembered
 
@@ -22,7 +23,6 @@ SHORT = 5
 ANSWERS = 4
 """Answers kept for one claim."""
 _SLOT = 24  # bytes
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @lru_cache(maxsize=65_536)
@@ -190,12 +190,12 @@ def pack_account(account: Account) -> str:
     means = [round(x, 2) for x in (*habit.means, *habit.variances)]
     ways = [habit.votes, round(habit.odd, 2), round(habit.since), *means] if habit.votes else []
     kept = [round(account.right, 2), round(account.wrong, 2), subjects, ways]
-    return _encode(kept)
+    return to_json(kept).decode()
 
 
 def unpack_account(text: str) -> Account:
     """Return the account of a stored form."""
-    right, wrong, subjects, ways = json.loads(text)
+    right, wrong, subjects, ways = from_json(text)
     habit = Habit()
     if ways:
         votes, odd, since, *means = ways
@@ -206,14 +206,14 @@ def unpack_account(text: str) -> Account:
 def pack_claim(claim: Claim) -> str:
     """Return the stored form of a claim; its reference is stored elsewhere."""
     packed = {answer: [s.votes, *map(" ".join, _people(s))] for answer, s in claim.answers.items()}
-    return _encode(packed)
+    return to_json(packed).decode()
 
 
 def unpack_claim(text: str, reference: str | None) -> Claim:
     """Return the claim of a stored form."""
     answers = {
         answer: Support(first, votes, *others)
-        for answer, (votes, *people) in json.loads(text).items()
+        for answer, (votes, *people) in from_json(text).items()
         for first, *others in [[tuple(names.split()) for names in people]]
     }
     return Claim(answers, reference)

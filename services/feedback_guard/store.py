@@ -64,22 +64,24 @@ def score_all(
     """
     keys = keys or {}
     accounts = rows.accounts(connection, {user_of(e.data) for e in events})
-    ledger = rows.ledger(connection, {k for e in events for k in admission.rates(e.data, policy)})
+    rates = [admission.rates(e.data, policy) for e in events]
+    ledger = rows.ledger(connection, {key for limits in rates for key in limits})
     accounts_before, ledger_before = dict(accounts), dict(ledger)
     table = tables.VOTE
     votes = matching(connection, table.c.key, (vote_key(e.data) for e in events))
     known = {row.key: (row.feedback, row.hard, row.changed) for row in votes}
     fresh: dict[str, dict[str, Any]] = {}
     scored, oldest = [], rows.newest(connection) - _DAY * policy.retention.days
-    for event, said in zip(events, scores or [NO_SCORES] * len(events), strict=True):
+    scores = scores or [NO_SCORES] * len(events)
+    for event, limits, said in zip(events, rates, scores, strict=True):
         admitted, changed = admission.admit(event, keys, policy), None
         vote, feedback = vote_key(event.data), feedback_key(event.source, event.id)
-        user = user_of(event.data)
+        user, now = user_of(event.data), event.time.timestamp()
         account = accounts.get(user, NEW)
-        if vote not in known and event.time.timestamp() < oldest:
+        if vote not in known and now < oldest:
             admitted = Admission("too_old", 0.0)  # it would be forgotten before it is settled
         if admitted.hard is None and vote not in known:  # a forged token takes no one's vote
-            hard = "rate" if admission.too_fast(event, policy, ledger) else None
+            hard = "rate" if admission.too_fast(now, limits, ledger) else None
             ways, changed = habit.observe(account.habit, event)
             # Whoever took an account over inherits none of its record.
             account = NEW if changed is not None else account.behaving(ways)

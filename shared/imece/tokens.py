@@ -69,7 +69,7 @@ def _exposure(response: str, user: str) -> str:
 
 
 def _mac(key: bytes, body: str) -> str:
-    return _text(hmac.digest(key, body.encode(), "sha256"))
+    return _text(hmac.new(key, body.encode(), "sha256").digest())
 
 
 def _text(raw: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 import uuid
@@ -120,4 +121,8 @@ def caused(data: E, source: str, cause: Envelope[Any], part: str = "") -> Envelo
 
 def derived_id(*parts: object) -> str:
     """Return a uuid5 over `parts`; equal parts give equal ids on every machine."""
-    return str(uuid.uuid5(NAMESPACE, "\x1f".join(str(part) for part in parts)))
+    name = "\x1f".join(map(str, parts))
+    # As `uuid.uuid5` does, in a third of its time.
+    digest = hashlib.sha1(NAMESPACE.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

@@ -254,23 +254,18 @@ def _execute_many(
 ) -> None:
     # One statement with many parameter sets compiles once; many VALUES compile 20 times longer.
     if connection.dialect.name == "sqlite" and (direct := _direct(statement, tuple(rows[0]))):
-        connection.exec_driver_sql(direct[0], [_values(row, direct[1]) for row in rows])
+        sql, values = direct
+        connection.exec_driver_sql(sql, list(map(values, rows)))
     else:
         connection.execute(statement, [dict(row) for row in rows])
 
 
-_Convert = Callable[[Any], Any] | None
-
-
-def _values(row: Mapping[str, Any], columns: Sequence[tuple[str, _Convert]]) -> tuple[Any, ...]:
-    return tuple(convert(row[name]) if convert else row[name] for name, convert in columns)
+_Values = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 
 
 @lru_cache(maxsize=256)
-def _direct(
-    statement: Any, names: tuple[str, ...]
-) -> tuple[str, Sequence[tuple[str, _Convert]]] | None:
-    """Return SQL for SQLite with its columns in order and what converts their values.
+def _direct(statement: Any, names: tuple[str, ...]) -> tuple[str, _Values] | None:
+    """Return SQL for SQLite and what takes its values, in order, out of a row.
 
     SQLAlchemy's own work on each row cost as much as SQLite's. None: there are default values.
     """
@@ -279,7 +274,8 @@ def _direct(
     if compiled.insert_prefetch or sorted(order) != sorted(names):
         return None
     types = {c.name: c.type.dialect_impl(_SQLITE) for c in statement.table.c}
-    return str(compiled), [(name, types[name].bind_processor(_SQLITE)) for name in order]
+    converts = {name: types[name].bind_processor(_SQLITE) or (lambda v: v) for name in order}
+    return str(compiled), lambda row: tuple([converts[name](row[name]) for name in order])
 
 
 def _insert(dialect: str) -> Any:

@@ -28,6 +28,8 @@ _LEFT_OF_EQUALS = re.compile(r"[\d(][\d\s.,+\-−*/x×÷()]*=")
 @lru_cache(maxsize=64)  # the same question and answer are folded by several steps in a row
 def fold(text: str) -> str:
     """Return `text` in NFKC, case-folded for English and Turkish, blanks collapsed."""
+    if text.isascii():
+        return " ".join(text.lower().split())
     folded = unicodedata.normalize("NFKC", text).casefold().replace(_COMBINING_DOT, "")
     return " ".join(folded.replace("ı", "i").replace("’", "'").replace("−", "-").split())
 
