@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 
 from imece.runtime.memory import remembered
-from imece.runtime.text import fold
+from imece.runtime.text import fold, stemmed
 
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve"
 _TURKISH = "sıfır bir iki üç dört beş altı yedi sekiz dokuz on"
@@ -59,7 +59,7 @@ def expression(question: str) -> str | None:
     A verifier must be certain, so a question with anything besides one expression (other words,
     brackets, signs, years, "24/7 support") is somebody else's.
     """
-    folded = re.sub(r"(\w)'\w+", r"\1", fold(question))  # what's, 3'ün
+    folded = stemmed(question)
     said = _TOKEN.findall(folded)
     tokens = [_number(token) for token in said]
     numbers = [t for t in tokens if _NUMBER.fullmatch(t)]

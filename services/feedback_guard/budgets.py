@@ -23,6 +23,8 @@ class Bucket(NamedTuple):
 
     def level_at(self, now: float, window: float) -> float:
         """Return the level at `now`: after `window` seconds 37 % is left; time never runs back."""
+        if not self.level:
+            return 0.0  # most buckets of a new event
         return self.level * math.exp(min(0.0, self.at - now) / window)
 
     def add(self, amount: float, now: float, window: float) -> Bucket:

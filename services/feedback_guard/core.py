@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Literal
@@ -219,7 +218,7 @@ def settle_model(model: Account, decided: FeedbackDecided, scored: FeedbackScore
         return model
     right = ("confirmed" in codes) != contradicts(scored)
     wrong = min(500.0, model.wrong + (not right))
-    return replace(model, right=min(500.0, model.right + right), wrong=wrong)
+    return model._replace(right=min(500.0, model.right + right), wrong=wrong)
 
 
 def _capped(nats: float, policy: Policy) -> float:

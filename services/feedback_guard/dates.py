@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 
-from imece.runtime.text import fold
+from imece.runtime.text import fold, stemmed
 
 _ENGLISH = "january february march april may june july august september october november december"
 _TURKISH = "ocak şubat mart nisan mayıs haziran temmuz ağustos eylül ekim kasım aralık"
@@ -57,7 +57,7 @@ def checks(question: str, answer: str) -> bool | None:
 
     None for every other question, and for an answer that says more than that.
     """
-    asked = re.sub(r"(\w)'\w+", r"\1", fold(question)).strip(" ?.!")
+    asked = stemmed(question).strip(" ?.!")
     said = fold(answer).strip(" .!?\"'")
     for verify in (_weekday, _span, _leap):
         if (found := verify(asked, said)) is not None:
@@ -66,17 +66,19 @@ def checks(question: str, answer: str) -> bool | None:
 
 
 def _weekday(asked: str, said: str) -> bool | None:
-    day = next((_day(m[1]) for form in _WEEKDAY if (m := form.fullmatch(asked))), None)
-    if day is None or said not in WEEKDAYS:
+    if said not in WEEKDAYS:
         return None
-    return WEEKDAYS[said] == day.weekday()
+    day = next((_day(m[1]) for form in _WEEKDAY if (m := form.fullmatch(asked))), None)
+    return None if day is None else WEEKDAYS[said] == day.weekday()
 
 
 def _span(asked: str, said: str) -> bool | None:
+    number = re.fullmatch(r"(\d{1,6})(?: days?| gün)?", said)
+    if number is None:
+        return None
     found = next((m for form in _BETWEEN if (m := form.fullmatch(asked))), None)
     first, last = (_day(found[1]), _day(found[2])) if found else (None, None)
-    number = re.fullmatch(r"(\d{1,6})(?: days?| gün)?", said)
-    if first is None or last is None or number is None:
+    if first is None or last is None:
         return None
     days = abs((last - first).days)
     if int(number[1]) == days + 1:
@@ -85,8 +87,10 @@ def _span(asked: str, said: str) -> bool | None:
 
 
 def _leap(asked: str, said: str) -> bool | None:
+    if said not in _YES | _NO:
+        return None
     found = next((m for form in _LEAP if (m := form.fullmatch(asked))), None)
-    if found is None or said not in _YES | _NO:
+    if found is None:
         return None
     year = int(found[1])
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)

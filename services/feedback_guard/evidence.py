@@ -75,8 +75,8 @@ def evidence(scored: FeedbackScored, claim: Claim, policy: Policy) -> Evidence:
     if policy.facts:
         said = policy.known.get(claims.question_key(scored.feedback.prompt), said)
     reference = None if said is None else _same(said, scored.answer)
-    support = claim.support(scored.answer)
-    others = (s for answer, s in claim.answers.items() if answer != slot(scored.answer))
+    own, support = slot(scored.answer), claim.support(scored.answer)
+    others = (s for answer, s in claim.answers.items() if answer != own)
     blind = preference(claim, scored.answer)
     reviewed = _reviewed(support, policy)
     sampled = _sampled(support, lead(scored, policy), voice(blind, policy))
@@ -98,11 +98,11 @@ def preference(claim: Claim, answer: str) -> int:
 
     -1 where it prefers those, 0 where it was not asked or is of two minds.
     """
-    said = set()
+    said, own = set(), slot(answer)
     for other, support in claim.answers.items():
         for word in support.compared:
             better = word[0] == "+"
-            if other == slot(answer):
+            if other == own:
                 said.add(1 if better else -1)
             elif word[1:] == mark(answer):
                 said.add(-1 if better else 1)

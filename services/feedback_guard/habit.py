@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
 
 from imece.events import Correction, Envelope, FeedbackSubmitted
 from services.feedback_guard.evidence import taught
@@ -38,18 +37,16 @@ def observe(habit: Habit, event: Envelope[FeedbackSubmitted]) -> tuple[Habit, fl
         return _learn(habit, seen, odd, 0.0), None
     since = habit.since or now
     if odd < _ALARM:
-        return replace(habit, odd=odd, since=since), None
+        return habit._replace(odd=odd, since=since), None
     return Habit(), since
 
 
 def _learn(habit: Habit, seen: Sequence[float], odd: float, since: float) -> Habit:
     rate = max(_SLOW, 1 / (habit.votes + 1))
     pairs = list(zip(seen, habit.means, habit.variances, strict=True))
-    means = tuple(mean + rate * (x - mean) for x, mean, _ in pairs)
-    variances = tuple(
-        (1 - rate) * (variance + rate * (x - mean) ** 2) for x, mean, variance in pairs
-    )
-    return Habit(min(999, habit.votes + 1), means, variances, odd, since)
+    means = [mean + rate * (x - mean) for x, mean, _ in pairs]
+    variances = [(1 - rate) * (variance + rate * (x - mean) ** 2) for x, mean, variance in pairs]
+    return Habit(min(999, habit.votes + 1), tuple(means), tuple(variances), odd, since)
 
 
 def _features(event: Envelope[FeedbackSubmitted]) -> tuple[float, ...]:

@@ -7,7 +7,6 @@ that caused it, so that handling that event twice announces the same versions ag
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -84,7 +83,7 @@ def add_verified(
     id, answer = verified.claim, verified.answer
     claim = rows.claims(connection, [id])[id]
     if not (support := claim.support(answer)).tested:
-        said = replace(support, tested=("+" if verified.right else "-",))
+        said = support._replace(tested=("+" if verified.right else "-",))
         rows.save_claims(connection, {id: claim.with_support(answer, said)})
     return _announced(connection, _resolve(connection, {id: cause}, policy), cause)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from imece.events import (
     FeedbackDecided,
@@ -76,7 +75,7 @@ def was_accepted(decided: FeedbackDecided) -> bool:
 
 def without(claim: Claim, users: set[str]) -> Claim:
     """Return the claim as if these accounts had said nothing about it."""
-    return replace(claim, answers={a: _without(s, users) for a, s in claim.answers.items()})
+    return claim._replace(answers={a: _without(s, users) for a, s in claim.answers.items()})
 
 
 def _without(support: Support, users: set[str]) -> Support:

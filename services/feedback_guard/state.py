@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from types import MappingProxyType
+from typing import NamedTuple
 
 from pydantic_core import from_json, to_json
 
@@ -47,8 +48,7 @@ def mark(answer: str) -> str:
     return hashlib.blake2b(slot(answer).encode(), digest_size=4).hexdigest()
 
 
-@dataclass(frozen=True)
-class Habit:
+class Habit(NamedTuple):
     """Slow means and variances of six features, and the fast mean of how odd recent votes are."""
 
     votes: int = 0
@@ -59,15 +59,14 @@ class Habit:
     """When the votes began to be odd (seconds since 1970); 0 while they are not."""
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(NamedTuple):
     """What is remembered of a user (or of a model): what was proven right and wrong."""
 
     right: float = 1.0
     wrong: float = 1.0
-    subjects: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    subjects: Mapping[str, tuple[float, float]] = MappingProxyType({})
     """The same for each subject on its own."""
-    habit: Habit = field(default_factory=Habit)
+    habit: Habit = Habit()
 
     def trust(self, subject: str) -> float:
         """Return the log-odds of being right about a subject; elsewhere earned counts half."""
@@ -82,8 +81,7 @@ class Account:
         """Return the account after a vote about a subject was proven; at most 20 is remembered."""
         before = self.subjects.get(subject, (0.0, 0.0))
         there = (min(20.0, before[0] + right), min(20.0, before[1] + wrong))
-        return replace(
-            self,
+        return self._replace(
             right=min(20.0, self.right + right),
             wrong=min(20.0, self.wrong + wrong),
             subjects={**self.subjects, subject: there},
@@ -94,8 +92,7 @@ NEW = Account()
 """Of whom nothing is remembered."""
 
 
-@dataclass(frozen=True)
-class Support:
+class Support(NamedTuple):
     """Who speaks for one answer to one question."""
 
     accounts: tuple[str, ...] = ()
@@ -123,18 +120,18 @@ class Support:
         """Add one account's vote; of many accounts only the first `VOTERS` are remembered."""
         if by in self.accounts:
             return self
-        return replace(self, accounts=(*self.accounts, by)[:VOTERS], votes=self.votes + 1)
+        return self._replace(accounts=(*self.accounts, by)[:VOTERS], votes=self.votes + 1)
 
     def backed(self, by: str) -> Support:
         """Remember one account that is not young; the first two are kept."""
         if by in self.older or len(self.older) >= 2:
             return self
-        return replace(self, older=(*self.older, by))
+        return self._replace(older=(*self.older, by))
 
     def preferred(self, other: str, better: bool) -> Support:
         """Keep a comparison with the answer of this `mark`; the first one stands."""
         said = f"{'+' if better else '-'}{other}"
-        return self if self.compared else replace(self, compared=(said,))
+        return self if self.compared else self._replace(compared=(said,))
 
     def reviewed(self, by: str, right: bool) -> Support:
         """Add one person's word; everybody is heard once for each side, at most `OPINIONS`."""
@@ -142,8 +139,8 @@ class Support:
         if by in names or len(names) >= OPINIONS:
             return self
         if right:
-            return replace(self, reviews_for=(*names, by))
-        return replace(self, reviews_against=(*names, by))
+            return self._replace(reviews_for=(*names, by))
+        return self._replace(reviews_against=(*names, by))
 
     def sampled(self, by: str, right: bool) -> Support:
         """Add one randomly chosen user's word; everybody is heard once, at most `SAMPLED`."""
@@ -151,19 +148,18 @@ class Support:
         if by in heard or len(heard) >= SAMPLED:
             return self
         if right:
-            return replace(self, sampled_for=(*self.sampled_for, by))
-        return replace(self, sampled_against=(*self.sampled_against, by))
+            return self._replace(sampled_for=(*self.sampled_for, by))
+        return self._replace(sampled_against=(*self.sampled_against, by))
 
 
 NOBODY = Support()
 """Made once: most answers that are looked up have no support yet."""
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """One question and the answers that feedback gave to it, by `slot`."""
 
-    answers: Mapping[str, Support] = field(default_factory=dict)
+    answers: Mapping[str, Support] = MappingProxyType({})
     reference: str | None = None
     """Upstream's own answer, when a trusted record has one."""
 
@@ -180,7 +176,7 @@ class Claim:
         if len(answers) > ANSWERS:
             others = [a for a in answers if a != slot(answer)]
             answers.pop(min(others, key=lambda a: (answers[a].asked, answers[a].votes)))
-        return replace(self, answers=answers)
+        return self._replace(answers=answers)
 
 
 def pack_account(account: Account) -> str:

@@ -68,14 +68,15 @@ def score_all(
     ledger = rows.ledger(connection, {key for limits in rates for key in limits})
     accounts_before, ledger_before = dict(accounts), dict(ledger)
     table = tables.VOTE
-    votes = matching(connection, table.c.key, (vote_key(e.data) for e in events))
+    keyed = [vote_key(event.data) for event in events]
+    votes = matching(connection, table.c.key, keyed)
     known = {row.key: (row.feedback, row.hard, row.changed) for row in votes}
     fresh: dict[str, dict[str, Any]] = {}
     scored, oldest = [], rows.newest(connection) - _DAY * policy.retention.days
     scores = scores or [NO_SCORES] * len(events)
-    for event, limits, said in zip(events, rates, scores, strict=True):
+    for event, vote, limits, said in zip(events, keyed, rates, scores, strict=True):
         admitted, changed = admission.admit(event, keys, policy), None
-        vote, feedback = vote_key(event.data), feedback_key(event.source, event.id)
+        feedback = feedback_key(event.source, event.id)
         user, now = user_of(event.data), event.time.timestamp()
         account = accounts.get(user, NEW)
         if vote not in known and now < oldest:
@@ -267,16 +268,17 @@ def decide_all(
     connection: Connection, scored: Sequence[FeedbackScored], policy: Policy
 ) -> list[FeedbackDecided]:
     """Stage two for a batch; feedback that was decided before keeps its decision."""
-    stored = rows.decisions(connection, {key_of(s) for s in scored})
+    keys = [key_of(item) for item in scored]
+    stored = rows.decisions(connection, keys)
     decided = {key: found.decided for key, found in stored.items()}
-    decided |= rows.refused(connection, {key_of(s) for s in scored})
+    decided |= rows.refused(connection, keys)
     state = load(connection, scored, policy)
-    for item in scored:
-        if key_of(item) not in decided:
+    for key, item in zip(keys, scored, strict=True):
+        if key not in decided:
             state.vote(item)
-            decided[key_of(item)] = state.decide(item, 1)
+            decided[key] = state.decide(item, 1)
     save(connection, state)
-    return [decided[key_of(s)] for s in scored]
+    return [decided[key] for key in keys]
 
 
 def key_of(item: FeedbackScored) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from imece.runtime.text import fold
+from imece.runtime.text import fold, stemmed
 
 _EXACT = {
     "length": {
@@ -60,7 +60,7 @@ _SAID = re.compile(r"(-?\d+(?:[.,]\d+)?)(?: ?(?:degrees? |derece )?([^\W\d_]+|°
 
 def value(question: str) -> tuple[Fraction, str] | None:
     """Return what `question` asks to convert, in the unit that it names; None for others."""
-    asked = re.sub(r"(\w)'\w+", r"\1", fold(question)).strip(" ?.!")
+    asked = stemmed(question).strip(" ?.!")
     found = next((m for form in _FORMS if (m := form.fullmatch(asked))), None)
     if found is None or found["a"] not in _UNITS or found["b"] not in _UNITS:
         return None
@@ -79,9 +79,9 @@ def checks(question: str, answer: str) -> bool | None:
 
     An answer near the value may be rounded: it is neither confirmed nor refuted.
     """
-    asked = value(question)
     said = _SAID.fullmatch(fold(answer).strip(" .!?\"'"))
-    if asked is None or said is None or (number := _number(said[1])) is None:
+    number = _number(said[1]) if said else None
+    if said is None or number is None or (asked := value(question)) is None:
         return None
     truth, unit = asked
     if said[2] is not None and _UNITS.get(said[2]) != _UNITS[unit]:

@@ -22,6 +22,7 @@ _COPULA = r"(?:d|t)[iuü]r"  # "mavidir": Turkish writes "is" on to the noun, fo
 _NEGATIONS = {"not", "never", "isn't", "aren't", "wasn't", "no"}
 _TOKEN = re.compile(r"(?<![\w.,])-?\d+(?:[.,]\d+)*(?=\D|$)|\d+(?:[.,]\d+)*|[^\W\d_]+(?:'t\b)?")
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*")
+_ENDING = re.compile(r"(\w)'\w+")
 _LEFT_OF_EQUALS = re.compile(r"[\d(][\d\s.,+\-−*/x×÷()]*=")
 
 
@@ -32,6 +33,12 @@ def fold(text: str) -> str:
         return " ".join(text.lower().split())
     folded = unicodedata.normalize("NFKC", text).casefold().replace(_COMBINING_DOT, "")
     return " ".join(folded.replace("ı", "i").replace("’", "'").replace("−", "-").split())
+
+
+def stemmed(text: str) -> str:
+    """Return `text` folded and without what words have behind an apostrophe: what's, 3'ün."""
+    folded = fold(text)
+    return _ENDING.sub(r"\1", folded) if "'" in folded else folded
 
 
 _WORD_NUMBERS = (

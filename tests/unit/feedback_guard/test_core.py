@@ -1,6 +1,5 @@
 """What the guard decides about single votes, and why."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -198,7 +197,7 @@ def test_two_reviewers_decide_and_a_split_leaves_it_open():
     claim = Claim({"lyon": Support(reviews_for=("r1", "r2"))})
     event = vote(Correction(text="Lyon"), CAPITAL)
     assert decided(event, claim).verdict == "accept"
-    split = replace(claim.answers["lyon"], reviews_against=("r3",))
+    split = claim.answers["lyon"]._replace(reviews_against=("r3",))
     assert decided(event, Claim({"lyon": split})).verdict == "quarantine"
 
 
@@ -207,7 +206,7 @@ def test_reviewers_outrank_users_who_were_drawn():
     event = vote(Correction(text="Paris"), CAPITAL)
     decision = decided(event, Claim({"paris": mistaken}))
     assert (decision.verdict, "confirmed_by_review" in codes(decision)) == ("accept", True)
-    alone = decided(event, Claim({"paris": replace(mistaken, reviews_for=())}))
+    alone = decided(event, Claim({"paris": mistaken._replace(reviews_for=())}))
     assert alone.verdict == "quarantine"
 
 
