@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from imece.errors import ImeceError
-from imece.runtime.settings import Settings
+from imece.runtime.settings import Settings, complaint
 
 
 @contextmanager
@@ -32,8 +32,6 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = f"IMECE_{str(first['loc'][0]).upper()}"
-        message = f"error: {name}={first['input']!r}: {first['msg']}"
+        message = f"error: {complaint(error)}"
         Console(stderr=True).print(Text(message, style="red"), soft_wrap=True)
         raise typer.Exit(2) from error

@@ -18,6 +18,7 @@ from faststream import AckPolicy, Context
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaMessage
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from imece.client import Producer
 from imece.errors import ConfigError, ImeceError, UnavailableError
@@ -25,7 +26,7 @@ from imece.local.kafka import bootstrap
 from imece.runtime import health, logs, memory
 from imece.runtime.delivery import Delivery, Subscription
 from imece.runtime.security import kafka_security
-from imece.runtime.settings import Settings
+from imece.runtime.settings import Settings, complaint
 from imece.runtime.topics import reconcile
 
 log = structlog.get_logger()
@@ -84,9 +85,11 @@ def run(*builds: Build) -> int:
         settings = Settings()
         logs.configure(settings.log_level)
         asyncio.run(_main(settings, builds))
-    except ValidationError as error:
-        first = error.errors()[0]
-        sys.stderr.write(f"error: IMECE_{str(first['loc'][0]).upper()}: {first['msg']}\n")
+    except (ValidationError, SettingsError) as error:
+        told = complaint(error)
+        if told is None:
+            raise
+        sys.stderr.write(f"error: {told}\n")
         return 2
     except ImeceError as error:
         sys.stderr.write(f"error: {error}\n")

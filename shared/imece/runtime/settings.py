@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 
 class Settings(BaseSettings):
@@ -78,3 +78,19 @@ class PodSettings(BaseSettings):
     """How many jobs one runner has in the cluster; what finds no room there waits there."""
     keep_seconds: Annotated[int, Field(ge=0)] = 3600
     """Finished Jobs whose runner died stay visible for so long."""
+
+
+def complaint(error: ValidationError | SettingsError) -> str | None:
+    """Say which environment variable is wrong, and how; None: `error` is about no settings.
+
+    Values are not repeated, since they may be secrets.
+    """
+    if isinstance(error, SettingsError):
+        return f"a setting of several values is not JSON: {error}"
+    prefixes = {group.__name__: group.model_config for group in BaseSettings.__subclasses__()}
+    if error.title not in prefixes:
+        return None
+    first = error.errors(include_input=False)[0]
+    field, *inside = (str(part) for part in first["loc"]) if first["loc"] else ("*",)
+    name = f"{prefixes[error.title].get('env_prefix', '')}{field.upper()}"
+    return f"{'/'.join((name, *inside))}: {first['msg']}"

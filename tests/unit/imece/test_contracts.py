@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 from typer.testing import CliRunner
 
@@ -25,6 +26,17 @@ def test_every_event_has_a_golden_example_that_still_decodes(kind: type[Event]) 
     _, _, value = record(paths[0])
     event = golden(kind).data
     assert holds(event.model_dump(mode="json", exclude_none=True), json.loads(value))
+
+
+@pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
+def test_every_golden_example_fits_the_published_schema(kind: type[Event]) -> None:
+    schema = json.loads((COMMITTED / "schemas" / f"{kind.topic.name}.json").read_text("utf-8"))
+    check = jsonschema.Draft202012Validator(schema)
+    check.check_schema(schema)
+    for path in (FOLDER / kind.topic.name).glob("*.json"):
+        _, key, value = record(path)
+        assert [error.message for error in check.iter_errors(json.loads(value))] == [], path
+        assert key.decode() == golden(kind).data.key
 
 
 def holds(whole: Any, part: Any) -> bool:
