@@ -34,6 +34,13 @@ from imece.events import (
 from imece.events.base import E
 
 
+def unreachable(kafka: str, error: Exception) -> UnavailableError:
+    """Say that no broker answers at the address `kafka`, and what to look at."""
+    return UnavailableError(
+        f"cannot reach Kafka at {kafka}; does it run, and is the address right? {error}"
+    )
+
+
 class Producer:
     """An idempotent producer of events that survives a broker restart."""
 
@@ -63,7 +70,7 @@ class Producer:
             except (KafkaError, OSError) as error:
                 with contextlib.suppress(Exception):
                     await producer.stop()
-                raise UnavailableError(f"cannot reach Kafka at {self._kafka}: {error}") from error
+                raise unreachable(self._kafka, error) from error
             self._producer = producer
 
     async def stop(self) -> None:

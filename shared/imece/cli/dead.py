@@ -158,7 +158,9 @@ def _pick(found: Sequence[Dead], subjects: Sequence[str] | None) -> list[Dead]:
         return list(found)
     by_subject = {dead.subject: dead for dead in found}
     if missing := [subject for subject in subjects if subject not in by_subject]:
-        raise RejectedError("unknown_subject", f"not parked or settled: {', '.join(missing)}")
+        raise RejectedError(
+            "unknown_subject", f"{', '.join(missing)}: not parked, or settled; see `imece dead ls`"
+        )
     return [by_subject[subject] for subject in subjects]
 
 

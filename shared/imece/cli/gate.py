@@ -25,7 +25,7 @@ from imece.events import (
 from imece.runtime.families import unversioned
 from imece.runtime.text import fold
 
-app = typer.Typer(no_args_is_help=True, help="Look at promotions.")
+app = typer.Typer(no_args_is_help=True, help="Promotions: why, what waits, agree, refuse.")
 _SECONDS = 600
 _CLEARED = 1000
 Evaluation = Annotated[str, typer.Argument(help="The evaluation's id.")]
@@ -46,7 +46,8 @@ def explain(
         if model in (event.data.model, event.data.evaluation)
     ]
     if not found:
-        raise ConfigError(f"no decision about {model}; see `imece watch`")
+        topic = PromotionDecided.topic.name
+        raise ConfigError(f"no decision about {model}; see `imece watch {topic}`")
     result = recompute(found[-1])
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))

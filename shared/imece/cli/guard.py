@@ -52,7 +52,10 @@ def explain(event: str, as_json: AsJson = False) -> None:
     found = [e.data for e in asyncio.run(events_of(where(), FeedbackDecided))]
     versions = {d.version: d for d in found if d.feedback == event}
     if not versions:
-        raise RejectedError("unknown_event", f"no decision about feedback {event!r}")
+        topic = FeedbackDecided.topic.name
+        raise RejectedError(
+            "unknown_event", f"no decision about feedback {event!r}; see `imece watch {topic}`"
+        )
     show([row for version in sorted(versions) for row in reasons(versions[version])], as_json)
 
 

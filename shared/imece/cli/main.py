@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import typer
 
 from imece.cli import (
@@ -41,4 +43,6 @@ for command in (publish, watch, status, lineage, track):
 
 def main() -> None:
     """Run the command line."""
+    # It repeats on stderr what the error that ends a command says.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     app()

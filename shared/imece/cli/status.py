@@ -17,7 +17,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from imece.cli.common import AsJson, Where, events_of, show, where
 from imece.cli.errors import handle_errors
 from imece.cli.jobs import newest, row
-from imece.errors import UnavailableError
+from imece.client import unreachable
 from imece.events import SERVICES, PromotionDecided
 
 
@@ -93,7 +93,7 @@ async def _lags(at: Where) -> dict[str, int | None]:
             lags[name] = sum(behind) if done else None
         return lags
     except (KafkaError, OSError) as error:
-        raise UnavailableError(f"cannot reach Kafka at {at.kafka}: {error}") from error
+        raise unreachable(at.kafka, error) from error
     finally:
         await consumer.stop()
         await admin.close()

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 
 from imece.cli.common import AsJson, Where, show, where
 from imece.cli.errors import handle_errors
-from imece.errors import UnavailableError
+from imece.client import unreachable
 from imece.events import topics as declared
 from imece.runtime import manifests
 from imece.runtime.topics import reconcile
@@ -63,7 +63,7 @@ async def _topics(at: Where, create: bool) -> list[dict[str, Any]]:
         await admin.start()
         found = await admin.describe_topics([topic.name for topic in declared()])
     except (KafkaError, OSError) as error:
-        raise UnavailableError(f"cannot reach Kafka at {at.kafka}: {error}") from error
+        raise unreachable(at.kafka, error) from error
     finally:
         await admin.close()
     partitions = {one["topic"]: len(one["partitions"]) for one in found if not one["error_code"]}

@@ -30,7 +30,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.schema import CreateSchema
 
 from imece.errors import ConfigError, UnavailableError
@@ -143,8 +143,14 @@ _POSTGRESQL = {
 
 
 def _engine(url: str, schema: str) -> Engine:
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigError(
+            "IMECE_DATABASE is no URL such as postgresql+psycopg://user:password@host/name"
+        ) from error
     if parsed.get_backend_name() == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")  # the driver that is installed
         options = " ".join(f"-c{name}={value}" for name, value in _POSTGRESQL.items())
         given = {"options": f"-csearch_path={schema} {options}", "connect_timeout": 10}
         return create_engine(parsed, connect_args=given, pool_pre_ping=True)

@@ -48,13 +48,15 @@ async def serve(
 ) -> None:
     """Serve until cancelled; `ready` gets the port. `ConfigError` when the address is taken."""
     host, _, port = address.rpartition(":")
+    if not (port.isdecimal() and int(port) < 65_536):
+        raise ConfigError(f"{setting}={address}: write host:port, such as 0.0.0.0:8080")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only where TCP is named; without it an answer may wait 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host.strip("[]"), int(port)))
-    except (OSError, ValueError) as error:
+    except OSError as error:
         listener.close()
         raise ConfigError(f"{setting}={address}: {error}") from error
     ready(listener.getsockname()[1])

@@ -8,7 +8,8 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from imece.errors import ConfigError, UnavailableError
+from imece.client import unreachable
+from imece.errors import ConfigError
 from imece.events import Topic, topics
 
 DAY_MS = 86_400_000
@@ -37,7 +38,7 @@ async def reconcile(
             await _create(admin, missing, replication)
         return [topic.name for topic in missing]
     except (KafkaError, OSError) as error:
-        raise UnavailableError(f"cannot reach Kafka at {kafka}: {error}") from error
+        raise unreachable(kafka, error) from error
     finally:
         await admin.close()
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError
+from sqlalchemy import MetaData
+from starlette.applications import Starlette
 from typer.testing import CliRunner
 
 from imece.cli.main import app
-from imece.errors import ConfigError
+from imece.errors import ConfigError, UnavailableError
+from imece.runtime import health
 from imece.runtime.app import run
+from imece.runtime.database import Database
 from imece.runtime.security import kafka_security
 from imece.runtime.settings import Settings, complaint
 from services.llm_judge.settings import JudgeSettings
@@ -53,6 +58,26 @@ def test_services_and_commands_end_with_one_line(monkeypatch, capsys):
     assert told.count("\n") == 1
     result = CliRunner().invoke(app, ["status"])
     assert (result.exit_code, result.stderr) == (2, told)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://u:s3cret@host/imece"])
+def test_a_database_that_cannot_be_used_is_refused_without_its_password(url: str):
+    with pytest.raises(ConfigError, match="IMECE_DATABASE") as raised:
+        Database(url, MetaData(), "ingest").transact(lambda _: None)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_plain_postgresql_url_takes_the_driver_that_is_installed():
+    nobody = Database("postgresql://u:s3cret@127.0.0.1:1/imece", MetaData(), "ingest")
+    with pytest.raises(UnavailableError) as raised:
+        nobody.transact(lambda _: None)
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["abc", "127.0.0.1:", "127.0.0.1:99999", ""])
+def test_an_address_without_a_port_is_refused_with_an_example(address: str):
+    with pytest.raises(ConfigError, match=r"IMECE_HTTP=.*write host:port"):
+        asyncio.run(health.serve(Starlette(), address, print))
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
