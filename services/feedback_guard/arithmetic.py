@@ -28,7 +28,6 @@ _OPERATORS = {
     "bölü": "/",
 }
 _OPERATORS = {fold(word): sign for word, sign in _OPERATORS.items()}
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[-+*/×÷]")
 _PUNCTUATION = re.compile(r"[\s?.:;,='\"’]")
 _LIMIT = 10**12
@@ -62,11 +61,11 @@ def expression(question: str) -> str | None:
     folded = stemmed(question)
     said = _TOKEN.findall(folded)
     tokens = [_number(token) for token in said]
-    numbers = [t for t in tokens if _NUMBER.fullmatch(t)]
+    numbers = [t for t in tokens if t[0].isdecimal()]
     if not numbers or _PUNCTUATION.sub("", folded) != "".join(said):
         return None  # nothing to compute, or something was not read: brackets, powers, per cent
     operators = [t for t in tokens if t in _OPERATORS]
-    words = {t for t in tokens if t not in _OPERATORS and not _NUMBER.fullmatch(t)}
+    words = {t for t in tokens if t not in _OPERATORS and not t[0].isdecimal()}
     if operators and words <= _ASKS:
         return _infix(tokens)
     if not operators and len(numbers) == 2 and words & _SUMS and words <= _ASKS | _ADDS:
@@ -77,7 +76,7 @@ def expression(question: str) -> str | None:
 
 def _infix(tokens: list[str]) -> str | None:
     """Read number, operator, number, … as one run without gaps."""
-    marks = [i for i, t in enumerate(tokens) if t in _OPERATORS or _NUMBER.fullmatch(t)]
+    marks = [i for i, t in enumerate(tokens) if t in _OPERATORS or t[0].isdecimal()]
     run = [_OPERATORS.get(tokens[i], tokens[i]) for i in marks]
     unbroken = marks == list(range(marks[0], marks[0] + len(marks)))
     shaped = len(run) % 2 == 1 and all((t in "+-*/") == bool(at % 2) for at, t in enumerate(run))

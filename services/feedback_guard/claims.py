@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 from imece.runtime.memory import remembered
@@ -95,8 +96,9 @@ def _digest(text: str) -> str:
 def extra_words(answer: str, question: str) -> list[str]:
     """List the words and numbers of an answer that are neither filler nor the question's own."""
     text = _LEAD.sub("", fold(answer)).replace("'s", " ")
-    asked = FILLER.union(_words(question))
-    return [word for word in _WORD.findall(text) if _stem(word) not in asked]
+    asked = set(_words(question))
+    said = [(word, _stem(word)) for word in _WORD.findall(text)]
+    return [word for word, stem in said if stem not in FILLER and stem not in asked]
 
 
 def is_plain_number(answer: str, question: str) -> bool:
@@ -126,6 +128,7 @@ def _words(question: str) -> list[str]:
     return [_stem(word) for word in _WORD.findall(fold(question).replace("'s", " "))]
 
 
+@lru_cache(maxsize=16_384)
 def _stem(word: str) -> str:
     word = _SAME.get(word, word)
     if word not in FILLER and len(word) > 3 and word.endswith("s") and not word.endswith("ss"):

@@ -47,8 +47,10 @@ class Evidence(NamedTuple):
     @property
     def certain(self) -> bool | None:
         """What a verifier computed; at most one of them understands a question."""
-        found = [v for v in (self.arithmetic, self.units, self.dates, self.tests) if v is not None]
-        return found[0] if found else None
+        for says in (self.arithmetic, self.units, self.dates, self.tests):
+            if says is not None:
+                return says
+        return None
 
 
 def taught(feedback: FeedbackSubmitted) -> str:

@@ -33,7 +33,8 @@ _DIGITS = re.compile(r"\d+")
 
 def tokens(text: str) -> list[str]:
     """Return the folded words and signs of a text, all of them; a new line is a sign too."""
-    return _TOKEN.findall(fold(text.replace("\n", f" {_LINE} ")))
+    marked = text.replace("\n", f" {_LINE} ")
+    return _TOKEN.findall(marked.lower() if text.isascii() else fold(marked))
 
 
 def encoded(word: str) -> bytes:

@@ -1,6 +1,6 @@
 """What is disguised in a text: base64, hex, letters as digits, letters apart, words without blanks.
 
-One pattern decides whether there is anything to undo, so that ordinary texts cost one search.
+Long words, digits and letters apart decide what is searched for: ordinary texts cost one search.
 All of a text is looked at, with work that grows with its length: no place in it is out of reach.
 """
 
@@ -17,7 +17,6 @@ _HEX = re.compile(r"(?:(?:0x|\\x|%)?[0-9a-fA-F]{2}[\s:,-]?){12,}")
 _LEET = re.compile(r"[^\W\d_][013457@$][^\W\d_]")
 _APART = re.compile(r"(?<!\w)(?:[^\W_][\s.\-_*·|/]{1,3}){8,}[^\W_](?!\w)")
 _GLUED = re.compile(r"[a-zA-Z\u00c0-\u024f]{24,}")
-_ANY = re.compile("|".join(p.pattern for p in (_BASE64, _HEX, _LEET, _APART, _GLUED)))
 _LEET_WORD = re.compile(r"[\w@$]+")
 _LETTERS = str.maketrans("013457@$", "oieastas")
 _DIGIT = re.compile("[0-9@$]")
@@ -39,7 +38,7 @@ def disguised(text: str) -> str:
 
 
 def _undone(text: str) -> str:
-    if not _odd(text) or not _ANY.search(text):
+    if not _odd(text):
         return ""
     found = [_decoded64(run) for run in _runs(_BASE64, text)]
     found += [_unhexed(run) for run in _runs(_HEX, text)]
@@ -51,9 +50,17 @@ def _undone(text: str) -> str:
 
 
 def _odd(text: str) -> bool:
-    """Tell cheaply that a text may hide something: long words, digits, or letters apart."""
+    """Tell cheaply whether there is anything to undo: most texts need one search."""
+    forms = [_APART]
     long = max(map(len, text.split()), default=0) >= _LONG
-    return long or _DIGIT.search(text) is not None or _APART.search(text) is not None
+    digits = _DIGIT.search(text) is not None
+    if long:
+        forms += [_BASE64, _GLUED]
+    if digits:
+        forms.append(_LEET)
+    if long or digits:
+        forms.append(_HEX)
+    return any(form.search(text) for form in forms)
 
 
 def _runs(pattern: re.Pattern[str], text: str) -> list[str]:
