@@ -173,6 +173,9 @@ def test_our_pods_have_no_rights_and_are_probed(name: str) -> None:
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert container["image"] == OURS[name]["image"]
     assert "memory" in container["resources"]["limits"]
+    secrets = [each["secretRef"] for each in container["envFrom"]]  # the later one wins
+    own = {"name": f"imece-settings-{name}", "optional": True}
+    assert secrets == [{"name": PodSettings().secret}, own]
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     mounts = {each["name"] for each in container["volumeMounts"]}
     assert mounts == {each["name"] for each in pod["volumes"]}

@@ -27,7 +27,12 @@ BACKOFF: Backoff = (0.1, 0.3, 1, 3, 5)
 
 EVENTS = Counter("imece_events", "Events by outcome", ["service", "topic", "outcome"])
 DEAD = Counter("imece_dead", "Parked messages", ["service", "reason"])
-AGE = Histogram("imece_event_age_seconds", "Age of events when handled", ["service", "topic"])
+AGE = Histogram(
+    "imece_event_age_seconds",
+    "Age of events when handled",
+    ["service", "topic"],
+    buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200, 86_400),
+)
 TIME = Histogram("imece_handle_seconds", "Time to handle a batch", ["service", "topic"])
 
 
