@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import torch
 from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
-from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from imece.errors import JobError
 from imece.events import AdaptationRecipe, FullRecipe, Ia3Recipe, LoraRecipe, PromptRecipe
 from imece.local.models import copy_tokenizer
+from imece.runtime import causal
 
 Dtype = Literal["auto", "bfloat16", "float32"]
 
@@ -32,33 +32,14 @@ def pick_dtype(wanted: Dtype, device: torch.device) -> torch.dtype:
 
 
 def load(base: Path, recipe: AdaptationRecipe, dtype: Dtype) -> Any:
-    """Load `base` onto the best device. JobError where it is no causal LM or lacks weights."""
+    """Load `base` onto the best device. JobError as for `causal.model`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     number = pick_dtype(dtype, device)
     options: dict[str, Any] = {}
     if recipe.method == "qlora":
         options = _four_bits(device, number)
-    try:
-        # Eager attention: torch's fused backward is slower than this on short rows on a CPU.
-        model, told = AutoModelForCausalLM.from_pretrained(
-            base,
-            dtype=number,
-            attn_implementation="eager",
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            **options,
-        )
-    except ValueError as error:
-        raise JobError("not_causal_lm", f"base {base} is no causal LM that we know: {error}") from (
-            error
-        )
-    if missing := sorted(told["missing_keys"]):
-        raise JobError(
-            "weights_missing",
-            f"base {base} lacks {len(missing)} weights of {type(model).__name__},"
-            f" such as {missing[0]}",
-        )
+    # Eager attention: torch's fused backward is slower than this on short rows on a CPU.
+    model = causal.model(base, number, attn_implementation="eager", **options)
     return model if options else model.to(device)
 
 

@@ -17,11 +17,10 @@ from typing import Any
 
 import structlog
 import torch
-from transformers import AutoTokenizer
 
 from imece.errors import JobError
 from imece.events import AdaptationRecipe, Dpo, Kto, LoraRecipe, PromptRecipe, Sft
-from imece.runtime import checkpoints
+from imece.runtime import causal, checkpoints
 from imece.runtime.course import Around, Course, Ended
 from imece.runtime.ranks import Ranks
 from services.adapter import losses, memory, methods
@@ -101,8 +100,8 @@ def train(
     `recipe.max_length` or the base's `context`, in tokens, are left out and counted, never cut.
     Of several processes the first alone writes.
     Raises JobError: "no_rows", "too_few_rows", "rank_too_large", "unsupported_method",
-    "not_causal_lm", "weights_missing", "bad_chat_template", "qlora_unavailable", "disk_full",
-    "peer_lost" or "diverged" (the loss is no number).
+    "not_causal_lm", "weights_missing", "broken_weights", "broken_tokenizer", "bad_chat_template",
+    "qlora_unavailable", "disk_full", "peer_lost" or "diverged" (the loss is no number).
     """
     began = time.monotonic()
     memory.keep_freed()
@@ -134,7 +133,7 @@ def _units(
     most = min(recipe.max_length, context or recipe.max_length)
     if isinstance(recipe, PromptRecipe):
         most -= recipe.virtual_tokens
-    known = encode(AutoTokenizer.from_pretrained(base), rows)
+    known = encode(causal.tokenizer(base), rows)
     fitting = [unit for unit in known if unit.size <= most]
     too_long = len(known) - len(fitting)
     if too_long:
@@ -161,6 +160,7 @@ def _prepare(
     plain = methods.load(base, recipe, dtype)
     pad = int(plain.config.pad_token_id or 0)  # never seen: masked by position, whatever the id is
     examples = [example for unit in units for example in unit.examples]
+    causal.check_tokens(base, plain, max(max(e.prompt + e.completion) for e in examples))
     prefix = common_prefix(examples)
     shortest = sorted(examples, key=lambda example: example.size)[:2]
     fast = losses.reads_fast(plain, pad, shortest, prefix)

@@ -83,6 +83,12 @@ def open_studies(connection: Connection) -> list[Stored]:
     return [Stored(*row) for row in found]
 
 
+def is_open(connection: Connection, id: str) -> bool:
+    """Tell whether a study is not over."""
+    statement = select(STUDY.c.id).where(STUDY.c.id == id, STUDY.c.state == "open")
+    return connection.execute(statement).first() is not None
+
+
 def end(connection: Connection, id: str, state: str) -> bool:
     """Close an open study; False when there is none of that id."""
     statement = update(STUDY).where(STUDY.c.id == id, STUDY.c.state == "open")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,7 +65,8 @@ def recipe_of(request: AdaptationRequested, parameters: Mapping[str, Any]) -> Ad
     if unknown:
         known = ", ".join(sorted(type(request.recipe).model_fields))
         raise ValueError(f"a {request.recipe.method} recipe has no {unknown[0]}; it has {known}")
-    return _RECIPE.validate_python({**plain, **parameters})
+    # Strictly: a whole number that a range of fractions may hit by chance is none.
+    return _RECIPE.validate_json(json.dumps({**plain, **parameters}), strict=True)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from imece.runtime.app import Publish
 from imece.runtime.database import Database
 from imece.runtime.jobs import Job, JobRequest
 from imece.runtime.jobs.model import TERMINAL
+from imece.runtime.jobs.outcome import printable
 from imece.runtime.jobs.runner import Jobs
 from services.adapter import core, store, sweep
 from services.adapter.store import Stored
@@ -54,20 +55,28 @@ class Sweeps:
         """Stop a study and all its trials; nothing of it is announced."""
         study = event.data.job
         if await self._database.run(store.end, study, "cancelled"):
-            for job in await self._database.run(store.trials, study):
-                if job.state not in TERMINAL:
-                    await self._jobs.cancel(job.id, event.data.by)
+            await self._cancel_trials(study, event.data.by)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look after all open studies until `stop`."""
         while not stop.is_set():
             try:
                 for study in await self._database.run(store.open_studies):
-                    await self.tick(study)
+                    await self._look_after(study)
             except UnavailableError as error:
                 log.warning("sweep.postponed", error=str(error))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), self._tick)
+
+    async def _look_after(self, study: Stored) -> None:
+        try:
+            await self.tick(study)
+        except ValueError as error:
+            # Its next recipe is none; the other studies and all jobs go on.
+            await self._cancel_trials(study.id, "sweep")
+            await self._end(
+                study, _failed(study.id, f"it cannot go on: {error}"), datetime.now(UTC)
+            )
 
     async def tick(self, study: Stored) -> None:
         """Start, prune or finish what is due in one study."""
@@ -81,8 +90,15 @@ class Sweeps:
         for number, parameters in due.start.items():
             trial = sweep.trial(study.id, request, number, parameters)
             await self._jobs.queue(_job(trial, request), study.traceparent)
+        if due.start and not await self._database.run(store.is_open, study.id):
+            await self._cancel_trials(study.id, "sweep")  # it was cancelled while it planned
         if due.over:
             await self._finish(study, request.sweep, jobs)
+
+    async def _cancel_trials(self, study: str, by: str) -> None:
+        for job in await self._database.run(store.trials, study):
+            if job.state not in TERMINAL:
+                await self._jobs.cancel(job.id, by)
 
     def _look(self, jobs: list[Job]) -> None:
         for job in jobs:
@@ -96,23 +112,32 @@ class Sweeps:
         found = sweep.study_of(study.id, asked, jobs)
         event: Event
         if found is None:
-            event = AuditRecorded(
-                service="adapter",
-                action="sweep.failed",
-                subject=study.id,
-                actor="sweep",
-                detail=f"none of {len(jobs)} trials has {asked.metric}; see their jobs' failures",
-            )
+            why = f"none of {len(jobs)} trials has {asked.metric}; see their jobs' failures"
+            event = _failed(study.id, why)
         else:
             best = next(job for job in jobs if job.id == found.best[0].job)
             assert best.result is not None
             trained = core.trained(best.id, best.request, best.result)
             event = trained.model_copy(update={"study": found})
         at = datetime.fromtimestamp(max(job.changed_at for job in jobs), UTC)
+        await self._end(study, event, at)
+
+    async def _end(self, study: Stored, event: Event, at: datetime) -> None:
         id = derived_id(study.id, event.topic.name)
         await self._publish(Envelope(event, id, SOURCE, at, study.traceparent))
-        await self._database.run(store.end, study.id, "over" if found else "failed")
-        log.info("sweep.end", study=study.id, best=found.best[0].job if found else None)
+        state = "failed" if isinstance(event, AuditRecorded) else "over"
+        await self._database.run(store.end, study.id, state)
+        log.info("sweep.end", study=study.id, state=state)
+
+
+def _failed(study: str, why: str) -> AuditRecorded:
+    return AuditRecorded(
+        service="adapter",
+        action="sweep.failed",
+        subject=study,
+        actor="sweep",
+        detail=printable(why),
+    )
 
 
 def _job(trial: sweep.NewTrial, request: AdaptationRequested) -> JobRequest:

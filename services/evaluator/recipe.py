@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch.nn.functional import pad
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import DynamicCache
 
 from imece.errors import JobError
+from imece.runtime import causal
 from imece.runtime.chat import prompt_text
 from services.evaluator import trie
 from services.evaluator.trie import Node, Request
@@ -258,10 +259,7 @@ def load(base: Path, *, exact: bool = False) -> Answerer:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.float32 if exact else _fast_dtype(device)
-    model = AutoModelForCausalLM.from_pretrained(
-        base, dtype=dtype, trust_remote_code=False, use_safetensors=True
-    )
-    return Answerer(model.to(device).eval(), AutoTokenizer.from_pretrained(base))
+    return Answerer(causal.model(base, dtype).to(device).eval(), causal.tokenizer(base))
 
 
 @contextmanager

@@ -41,6 +41,8 @@ def pack(tokenizer: Tokenizer, texts: Sequence[str], path: Path, end: int) -> To
     """Write all texts, each followed by the end mark, as one row of tokens; map it from disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.encode_special_tokens = True  # a text that spells the end mark ends nothing
+    tokenizer.no_truncation()  # a base's file may ask for both
+    tokenizer.no_padding()
     with checkpoints.disk_full_is_named(path), path.open("wb") as file:
         for at in range(0, len(texts), _CHUNK):
             for encoding in tokenizer.encode_batch(

@@ -20,7 +20,7 @@ import torch
 
 from imece.errors import JobError
 from imece.events.recipes import PretrainingRecipe
-from imece.runtime import checkpoints
+from imece.runtime import causal, checkpoints
 from imece.runtime.course import Around, Course, Ended
 from services.trainer import start
 from services.trainer.packing import Tokens, batches, pack
@@ -70,7 +70,7 @@ def train(
 
     With `base`, its weights and tokenizer are where training starts. Goes on from a checkpoint if
     there is one. Raises JobError: "too_little_text", "diverged" or "disk_full", and with a base
-    "context_too_long", "unsupported_tokenizer" or "weights_missing".
+    "context_too_long", "unsupported_tokenizer", or as for `imece.runtime.causal`.
     """
     began = time.monotonic()
     if base is None:
@@ -119,6 +119,8 @@ def train(
 def _prepare(begun: start.Start, packed: Tokens, recipe: PretrainingRecipe) -> _Run:
     torch.manual_seed(recipe.seed)
     model = start.model(begun, recipe)
+    if begun.base is not None:
+        causal.check_tokens(begun.base, model, int(packed.max()))
     weights = dict(model.named_parameters())
     groups = [
         {"params": [p for p in weights.values() if p.ndim >= 2], "weight_decay": _DECAY},

@@ -10,17 +10,12 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from imece.errors import JobError
 from imece.events import PretrainingRecipe
 from imece.local.models import copy_tokenizer
+from imece.runtime import causal
 from services.trainer.packing import END, end_id, train_tokenizer
 
 
@@ -51,7 +46,7 @@ def continued(base: Path, recipe: PretrainingRecipe, context: int | None) -> Sta
             "context_too_long",
             f"the recipe's context of {recipe.context} tokens exceeds the base's, {context}",
         )
-    known = AutoTokenizer.from_pretrained(base)
+    known = causal.tokenizer(base)
     if not known.is_fast or known.eos_token_id is None:
         raise JobError(
             "unsupported_tokenizer", f"base {base} has no fast tokenizer with an end-of-text token"
@@ -64,16 +59,7 @@ def model(start: Start, recipe: PretrainingRecipe) -> Any:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if start.base is None:
         return LlamaForCausalLM(_config(start, recipe)).to(device).train()
-    found, told = AutoModelForCausalLM.from_pretrained(
-        start.base,
-        dtype=torch.float32,
-        trust_remote_code=False,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
-    if missing := sorted(told["missing_keys"]):
-        raise JobError("weights_missing", f"base {start.base} lacks weights, such as {missing[0]}")
-    return found.to(device).train()
+    return causal.model(start.base, torch.float32).to(device).train()
 
 
 def _config(start: Start, recipe: PretrainingRecipe) -> LlamaConfig:

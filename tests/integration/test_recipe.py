@@ -163,6 +163,21 @@ def test_a_loss_that_is_no_number_ends_the_job(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_gradient_that_is_no_number_ends_the_job_before_the_weights_are_none(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def steep(loss: torch.Tensor) -> torch.Tensor:
+        loss.register_hook(lambda slope: slope * float("inf"))
+        return loss
+
+    real = adapter._loss
+    monkeypatch.setattr(adapter, "_loss", lambda *given: steep(real(*given) * 1.0))
+    with pytest.raises(JobError, match=r"gradient is \w+ at step 1") as caught:
+        _train(tiny, tmp_path)
+    assert caught.value.reason == "diverged"
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_full_disk_ends_the_job_and_spares_the_last_checkpoint(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

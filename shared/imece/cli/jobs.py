@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -34,7 +36,7 @@ def ls(as_json: AsJson = False) -> None:
 @app.command()
 @handle_errors()
 def watch(job: str) -> None:
-    """Print the states of JOB until it ends; exit code 1 unless it succeeded."""
+    """Print states, loss, rate and time left of JOB until it ends; exit code 1 without success."""
     if asyncio.run(_watch(where(), job)) != "succeeded":
         raise typer.Exit(1)
 
@@ -44,7 +46,7 @@ def watch(job: str) -> None:
 def cancel(
     job: str, by: Annotated[str, typer.Option(help="Who asks for it.")] = "operator"
 ) -> None:
-    """Ask for JOB to stop; it keeps its checkpoint."""
+    """Ask for JOB to stop; it keeps its checkpoint. A sweep's id, before the dot, stops it all."""
     asyncio.run(_cancel(where(), job, by))
     typer.echo(f"asked to cancel {job}; see `imece jobs watch {job}`")
 
@@ -105,11 +107,35 @@ def row(state: JobState) -> dict[str, Any]:
     }
 
 
-async def _known(at: Where, job: str) -> JobState:
-    state = (await newest(at)).get(job)
-    if state is None:
+def line(state: JobState) -> str:
+    """Return what `watch` prints of a state: where the job is, how it goes, or why it failed."""
+    shown, p = row(state), state.progress
+    told = [shown["at"], state.state, shown["progress"], shown["failure"]]
+    if p is not None:
+        told += [
+            None if p.loss is None else f"loss {p.loss:.4g}",
+            None if p.rate is None else f"{p.rate:.4g} {p.unit}/s",
+            None if not p.eta_seconds else f"{timedelta(seconds=round(p.eta_seconds))} left",
+        ]
+    return " ".join(part for part in told if part)
+
+
+def check_cancel(known: Mapping[str, JobState], job: str) -> None:
+    """Raise RejectedError where `job` is neither open nor what trials of a sweep are named for."""
+    if job not in known and any(trial.startswith(f"{job}.") for trial in known):
+        return
+    if _named(known, job).state in ENDED:
+        raise RejectedError("job_ended", f"job {job} has {known[job].state} already")
+
+
+def _named(known: Mapping[str, JobState], job: str) -> JobState:
+    if job not in known:
         raise RejectedError("unknown_job", f"there is no job {job!r}; see `imece jobs ls`")
-    return state
+    return known[job]
+
+
+async def _known(at: Where, job: str) -> JobState:
+    return _named(await newest(at), job)
 
 
 async def _described(at: Where, job: str) -> dict[str, Any]:
@@ -128,16 +154,13 @@ async def _watch(at: Where, job: str) -> str:
     async for event in Client(at.kafka, "imece/cli", at.security).follow(JobState):
         state = event.data
         if state.job == job and state.version >= version:
-            shown = row(state)
-            typer.echo(f"{shown['at']} {state.state} {shown['progress'] or ''}".rstrip())
+            typer.echo(line(state))
             if state.state in ENDED:
                 return str(state.state)
     return "unknown"
 
 
 async def _cancel(at: Where, job: str, by: str) -> None:
-    state = await _known(at, job)
-    if state.state in ENDED:
-        raise RejectedError("job_ended", f"job {job} has {state.state} already")
+    check_cancel(await newest(at), job)
     async with Client(at.kafka, "imece/cli", at.security) as client:
         await client.publish(JobCancelRequested(job=job, by=by))

@@ -22,7 +22,10 @@ _MOST_HEADER = 100_000_000  # bytes; safetensors' own limit
 _SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4}
 _SIZES |= {"F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 _CAUSAL = re.compile(r"(ForCausalLM|LMHeadModel)$")
-_LICENSE = re.compile(r"^(?P<key>license(?:_name)?):\s*[\"']?(?P<value>[\w.+-]+)", re.M)
+_LICENSE = re.compile(
+    r"^(?P<key>license(?:_name)?):(?P<value>[^\n#]*(?:\n[ \t]*-[ \t]+[^\n#]+)*)", re.M
+)
+_WORD = re.compile(r"[\w.+][\w.+-]*")
 _CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 # The folder that is made of this wheel holds no model card.
 _KNOWN = {DEFAULT_BASE: "apache-2.0"}
@@ -33,7 +36,7 @@ class Facts:
     """What is known of a model before it is loaded; sizes in bytes, None where it does not say."""
 
     license: str
-    """A lower-case identifier such as ``apache-2.0``, or ``unknown``."""
+    """A lower-case identifier such as ``apache-2.0``, several with commas, or ``unknown``."""
     architecture: str | None
     causal: bool | None
     """Whether it continues text."""
@@ -96,11 +99,11 @@ def checked(model: LocalModel, forbidden: str) -> Facts:
 def check_license(name: str, license: str, forbidden: str) -> None:
     """Raise RejectedError("license_forbidden") where one of the comma-separated patterns matches.
 
-    A pattern is a licence identifier, ``cc-by-nc-*`` for several, or ``unknown``.
+    A pattern is a licence identifier, ``cc-by-nc-*`` for several, or ``unknown``. Of several
+    licences one that is forbidden is enough.
     """
     patterns = [pattern.strip().lower() for pattern in forbidden.split(",") if pattern.strip()]
-    found = next((p for p in patterns if fnmatch.fnmatchcase(license, p)), None)
-    if found is not None:
+    if any(fnmatch.fnmatchcase(each, p) for each in license.split(",") for p in patterns):
         raise RejectedError(
             "license_forbidden",
             f"base {name} has the licence {license}, which IMECE_FORBIDDEN_LICENSES={forbidden}"
@@ -166,7 +169,10 @@ def _card(folder: Path) -> dict[str, str]:
     if not text.startswith("---"):
         return {}
     head = text.split("\n---", 1)[0]
-    return {found["key"]: found["value"].lower() for found in _LICENSE.finditer(head)}
+    said = {
+        found["key"]: _WORD.findall(found["value"].lower()) for found in _LICENSE.finditer(head)
+    }
+    return {key: ",".join(names) for key, names in said.items() if names}
 
 
 def _has_template(folder: Path) -> bool:

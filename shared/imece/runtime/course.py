@@ -162,7 +162,11 @@ class Course:
         self._add_up(ranks)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rates(self.step)
-        torch.nn.utils.clip_grad_norm_(self.weights.values(), _CLIP)
+        slope = float(torch.nn.utils.clip_grad_norm_(self.weights.values(), _CLIP))
+        if not math.isfinite(slope):  # one more step, and the weights are no numbers either
+            raise JobError(
+                "diverged", f"the gradient is {slope} at step {self.step + 1}: lower the rate"
+            )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1

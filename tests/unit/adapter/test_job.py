@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ from imece.events import (
 )
 from imece.events.recipes import PretrainingRecipe
 from imece.local import facts, models
-from imece.runtime import shards
+from imece.runtime import causal, shards
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.course import Around
 from services.adapter import core, job
@@ -222,6 +223,38 @@ def test_a_base_without_some_of_its_weights_fails_by_name(
     other = copied(base, tmp_path / "other")
     changed(other / "config.json", num_hidden_layers=2)
     assert_refused("weights_missing", tmp_path, other, publish(artifacts, ROWS))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        ({"hidden_size": 32}, "broken_weights"),
+        ({"vocab_size": 100}, "broken_weights"),
+        ({"hidden_size": "many"}, "broken_config"),
+    ],
+    ids=str,
+)
+def test_a_configuration_that_does_not_fit_the_weights_fails_by_name(
+    tmp_path: Path, base: Path, spoil: dict[str, Any], reason: str
+) -> None:
+    other = copied(base, tmp_path / "other")
+    changed(other / "config.json", **spoil)
+    with pytest.raises(JobError, match=r"config\.json") as raised:
+        causal.model(other, torch.float32)
+    assert (raised.value.reason, raised.value.retry) == (reason, False)
+
+
+def test_a_base_without_a_tokenizer_of_its_own_fails_by_name(
+    tmp_path: Path, base: Path, artifacts: Artifacts
+) -> None:
+    ref = publish(artifacts, ROWS)
+    other = copied(base, tmp_path / "other")
+    vocabulary = json.loads((other / "tokenizer.json").read_text("utf-8"))
+    moved = {word: id + 10_000 for word, id in vocabulary["model"]["vocab"].items()}
+    changed(other / "tokenizer.json", model={**vocabulary["model"], "vocab": moved})
+    assert_refused("broken_tokenizer", tmp_path, other, ref)
+    (other / "tokenizer.json").unlink()
+    assert_refused("broken_tokenizer", tmp_path / "2", other, ref)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,8 @@ STUDY = core.job_id(asked())
         ("learning_rate", FloatRange(low=0.1, high=2), "less than or equal to 1"),
         ("epochs", Choices(values=("many",)), "valid integer"),
         ("method", Choices(values=("lora", "magic")), "method is none of"),
+        ("rank", FloatRange(low=4, high=8), "valid integer"),
+        ("last_layers", Choices(values=(True,)), "valid integer"),
     ],
 )
 def test_a_space_that_leaves_what_a_recipe_may_be_is_refused(
@@ -202,6 +205,25 @@ async def test_a_study_of_which_nothing_succeeds_says_so(tmp_path: Path) -> None
     assert (audit.data.action, audit.data.subject) == ("sweep.failed", STUDY)
 
 
+async def test_a_study_whose_next_recipe_is_none_ends_by_itself_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with World(tmp_path) as world:
+        await world.receive(asked(sweep=SWEEP))
+        study, stop = Study(world), asyncio.Event()
+
+        def no_recipe(*_: object) -> object:
+            stop.set()
+            return sweep.recipe_of(requested(), {"rank": 1.5})
+
+        monkeypatch.setattr(sweep, "trial", no_recipe)
+        await study.sweeps.run(stop)
+        assert study.database.transact(store.open_studies) == []
+        (audit,) = study.announced(AuditRecorded)
+    assert audit.data.action == "sweep.failed"
+    assert "valid integer" in audit.data.detail
+
+
 async def test_a_cancelled_study_stops_its_trials_and_announces_nothing(tmp_path: Path) -> None:
     async with World(tmp_path) as world:
         await world.receive(asked(sweep=SWEEP))
@@ -211,6 +233,22 @@ async def test_a_cancelled_study_stops_its_trials_and_announces_nothing(tmp_path
         await study.tick()
         assert {job.state for job in study.trials()} == {"cancelled"}
         assert study.announced(AdapterTrained) == []
+
+
+async def test_a_study_that_is_cancelled_while_it_plans_starts_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with World(tmp_path) as world:
+        await world.receive(asked(sweep=SWEEP))
+        study, plan = Study(world), sweep.plan
+
+        def cancelled_meanwhile(*arguments: Any) -> sweep.Next:
+            assert study.database.transact(store.end, STUDY, "cancelled")
+            return plan(*arguments)
+
+        monkeypatch.setattr(sweep, "plan", cancelled_meanwhile)
+        await study.tick()
+        assert {job.state for job in study.trials()} == {"cancelled"}
 
 
 def test_results_of_a_trial_publish_nothing_by_themselves() -> None:

@@ -67,6 +67,12 @@ def test_what_continues_text_is_told_from_what_does_not(
         ("---\ntags: [a]\nlicense: 'CC-BY-NC-4.0'\n---\n", "cc-by-nc-4.0"),
         ("---\nlicense: other\nlicense_name: llama-3\n---\n", "llama-3"),
         ("---\nlicense: other\n---\n", "other"),
+        (
+            "---\nlicense:\n- apache-2.0\n- CC-BY-NC-4.0\ntags: [a]\n---\n",
+            "apache-2.0,cc-by-nc-4.0",
+        ),
+        ("---\nlicense: [mit, 'gemma'] # both\n---\n", "mit,gemma"),
+        ("---\nlicense:\nlanguage: en\n---\n", "unknown"),
         ("# no front matter\nlicense: mit\n", "unknown"),
         ("---\ntags: []\n---\nlicense: mit\n", "unknown"),
     ],
@@ -108,6 +114,7 @@ def test_weights_that_are_cut_off_are_named(tmp_path: Path) -> None:
     [
         ("apache-2.0", "", False),
         ("apache-2.0", "cc-by-nc-*, llama-3", False),
+        ("apache-2.0,cc-by-nc-4.0", "cc-by-nc-*, llama-3", True),
         ("cc-by-nc-4.0", "mit,CC-BY-NC-*", True),
         ("unknown", "unknown", True),
         ("unknown", "cc-*", False),

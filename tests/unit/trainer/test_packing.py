@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from imece.events.recipes import PretrainingRecipe
 from services.trainer.packing import END, batches, end_id, pack, train_tokenizer
@@ -35,6 +36,15 @@ def test_packed_texts_are_separated_by_the_end_mark_alone(tmp_path: Path) -> Non
     packed = pack(TOKENIZER, texts, tmp_path / "tokens", end_id(TOKENIZER))
     assert int((packed == end_id(TOKENIZER)).sum()) == len(texts)
     assert packed[-1] == end_id(TOKENIZER)
+
+
+def test_a_text_is_packed_whole_whatever_the_bases_tokenizer_cuts_or_fills(tmp_path: Path) -> None:
+    texts, end = ["çay su " * 20, "su"], end_id(TOKENIZER)
+    whole = pack(TOKENIZER, texts, tmp_path / "whole", end).tolist()
+    cutting = Tokenizer.from_str(TOKENIZER.to_str())
+    cutting.enable_truncation(8)
+    cutting.enable_padding(length=8)
+    assert pack(cutting, texts, tmp_path / "tokens", end).tolist() == whole
 
 
 def test_no_text_packs_to_no_tokens(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from imece.runtime.jobs import files
 from imece.runtime.jobs.model import SPLIT
 
 _LOOK_SECONDS = 0.2
+_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
+"""What torch says of the CPU, of CUDA outside its allocator, and of cuBLAS or cuDNN."""
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
@@ -159,10 +161,10 @@ def _fail(folder: Path, error: Exception) -> int:
 
 
 def _wants_memory(error: Exception) -> bool:
-    """Tell want of memory, which torch names on a GPU and only words on a CPU."""
+    """Tell want of memory, which torch names in one place and only words in others."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _MEMORY)
 
 
 def named(error: Exception) -> tuple[str, bool]:
