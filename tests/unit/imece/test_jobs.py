@@ -111,6 +111,11 @@ def test_errors_have_reasons_and_say_whether_to_try_again() -> None:
     assert named(ConfigError("wrong")) == ("bad_config", False)
     assert named(UnavailableError("down")) == ("unavailable", True)
     assert named(MemoryError()) == ("out_of_memory", True)
+    for said in (
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling",
+    ):
+        assert named(RuntimeError(said)) == ("out_of_memory", True)
     assert named(ModuleNotFoundError("x")) == ("import_failed", False)
     assert named(ValueError("x")) == ("crashed", False)
 
