@@ -10,6 +10,9 @@ from imece.runtime.app import run
 
 
 def main(names: list[str]) -> int:
+    if names in (["-h"], ["--help"]):
+        sys.stdout.write(f"{__doc__}\nServices: {', '.join(SERVICES)}\n")
+        return 0
     unknown = [name for name in names if name.replace("_", "-") not in SERVICES]
     if unknown:
         known = ", ".join(SERVICES)

@@ -19,6 +19,7 @@ from imece.runtime.app import run
 from imece.runtime.database import Database
 from imece.runtime.security import kafka_security
 from imece.runtime.settings import Settings, complaint
+from services.__main__ import main
 from services.llm_judge.settings import JudgeSettings
 from services.review.settings import ReviewSettings
 
@@ -88,3 +89,11 @@ def test_a_ca_file_that_cannot_be_used_is_named(tmp_path: Path, content: str | N
     settings = Settings(kafka_security="SSL", kafka_ca=file)
     with pytest.raises(ConfigError, match=r"IMECE_KAFKA_CA=.*ca\.pem"):
         kafka_security(settings)
+
+
+def test_the_services_tell_their_names(capsys):
+    assert main(["--help"]) == 0
+    assert main(["ingst"]) == 2
+    told = capsys.readouterr()
+    assert "llm-judge" in told.out
+    assert told.err.startswith("error: unknown service 'ingst'")
