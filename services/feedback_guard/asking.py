@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select
 
 from imece.events import FeedbackScored, OpinionRequested
 from imece.runtime.database import matching, upsert
-from services.feedback_guard import evidence, panel, rows, store, tables
+from services.feedback_guard import evidence, panel, rows, seats, store, tables
 from services.feedback_guard.budgets import Bucket
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import Claim, account_id, slot
@@ -97,17 +97,25 @@ class _Desk:
         drawn = panel.draw(item, others, wanted, tenant=tenant, heard=heard, secret=secret)
         if len(drawn) < wanted:
             return []
-        bucket = self.ledger.get(_cards(tenant), Bucket())
-        self.ledger[_cards(tenant)] = bucket.add(wanted, self.now.timestamp(), _DAY)
+        for key in (_cards(tenant), _own(scored)):
+            bucket = self.ledger.get(key, Bucket())
+            self.ledger[key] = bucket.add(wanted, self.now.timestamp(), _DAY)
         return drawn
 
     def _room(self, scored: FeedbackScored, wanted: int) -> bool:
-        """Tell whether the day's cards suffice; praise may not use those of contradictions."""
-        limit = self.policy.panel.cards_per_day
+        """Tell whether the day's cards suffice; praise may not use those of contradictions.
+
+        Nor may one account use all: a flood of its lies must not leave the truth unasked.
+        """
+        rules, now = self.policy.panel, self.now.timestamp()
+        limit = rules.cards_per_day
         if not evidence.contradicts(scored):
-            limit *= self.policy.panel.praise_share
-        used = self.ledger.get(_cards(scored.feedback.tenant), Bucket())
-        return used.level_at(self.now.timestamp(), _DAY) + wanted <= limit
+            limit *= rules.praise_share
+        used, own = (
+            self.ledger.get(key, Bucket()).level_at(now, _DAY) + wanted
+            for key in (_cards(scored.feedback.tenant), _own(scored))
+        )
+        return used <= limit and own <= max(rules.most, rules.cards_per_day * rules.author_share)
 
 
 def invite(
@@ -182,7 +190,7 @@ def _desk(
     keys: Mapping[str, bytes],
 ) -> _Desk:
     tenants = {s.feedback.tenant for s in asked.values()}
-    users = {tenant: sorted(names) for tenant, names in store.active(connection, tenants).items()}
+    users = {tenant: sorted(names) for tenant, names in seats.active(connection, tenants).items()}
     return _Desk(
         now,
         policy,
@@ -190,7 +198,7 @@ def _desk(
         rows.claims(connection, {s.claim for s in asked.values()}),
         users,
         {r.key: dict(r._mapping) for r in matching(connection, _TABLE.c.key, asked)},
-        rows.ledger(connection, map(_cards, tenants)),
+        rows.ledger(connection, {*map(_cards, tenants), *map(_own, asked.values())}),
         set(),
     )
 
@@ -204,3 +212,7 @@ def _save(connection: Connection, desk: _Desk) -> None:
 
 def _cards(tenant: str) -> str:
     return f"cards|{tenant}"
+
+
+def _own(scored: FeedbackScored) -> str:
+    return f"cards|by|{store.user_of(scored.feedback)}"

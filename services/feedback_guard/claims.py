@@ -18,13 +18,29 @@ FILLER = frozenset(
         "what which who how whats tell name give please can could would know say answer "
         "question many much has have had get got city called does one there and or with should "
         "ne nedir neresidir hangi kim kaç kaçtır eder söyle lütfen bir mi mı mu mü ve ile için "
-        "colour:color quiz class let see normal"
+        "colour:color quiz class let see normal thanks teşekkürler sağol"
     ).split()
 )
 _SAME = {"colour": "color", "french": "france", "turkish": "turkey", "turkiye": "turkey"}
+_ASIDE, _AGAIN = 8, 16
+"""Words of an answer beside its own that may still be wrapping: filler, and the question's."""
+_ORDERED = 12
+"""Content words from which a question is a story, in which the order of words tells who did it."""
+_ASKS_WHETHER = frozenset(["is", "are", "was", "were", "does", "did", "has"])
+_EITHER = frozenset(fold("or than veya yoksa").split())
+_ALTERS = frozenset(
+    fold(
+        "not no never nor t half twice double triple times hundred thousand million billion dozen "
+        "percent minus plus less değil yok hayır yarım yüz bin milyon milyar yüzde eksi artı"
+    ).split()
+)
+"""Words that make another answer of the one beside them, also where the question has them."""
 _COUNTS = frozenset({"many", "much", "kac"})
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*")
+_PLAIN = re.compile(r"-?(?:\d+(?:[.,]\d+)?|[1-9]\d{0,2}(?:[.,]\d{3})+)")
 _WORD = re.compile(r"\d+(?:[.,]\d+)?|[^\W\d_]+")
+_SIGN = re.compile(r"[^\w\s.,!?'\"():;*`_–—‘“-„•«»-]|(?<!\S)-(?=\d)")
+_SUM = re.compile(r"(?:(?:[a-z]|[\d\s.,+*/x×÷()-]*)\s*=)+")
 _LONGEST = 200
 _CODE = re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w+.*:", re.MULTILINE)
 _LEAD = re.compile(
@@ -44,7 +60,9 @@ def question_key(question: str) -> str:
     """Return the canonical question: an expression, or its content words and numbers, sorted.
 
     "How many days has a week" and "how many weeks has a day" differ in what is counted, "when" and
-    "where was he born" in what is asked; both are kept.
+    "where was he born" in what is asked; both are kept. So is the order of several numbers, of
+    "from" and "to", of what is compared, and of all words in a yes-or-no question or a story:
+    who words an answered question anew must not turn it round.
     """
     found = arithmetic.expression(question)
     if found is not None:
@@ -54,7 +72,22 @@ def question_key(question: str) -> str:
     if "capital" in kept:
         kept.discard("where")  # "where is the capital" asks for its name
     counted = {f"#{b}" for a, b in pairwise(words) if a in _COUNTS and b in kept}
-    return " ".join(sorted(kept | counted)) or fold(question)
+    signs = set(_SIGN.findall(fold(question)))
+    key = " ".join(sorted(kept | counted | signs)) or fold(question)
+    return f"{key} : {' '.join(turned)}" if (turned := _in_order(words, kept)) else key
+
+
+def _in_order(words: list[str], kept: set[str]) -> list[str]:
+    """Return the words of a question whose order matters."""
+    if (
+        (words[:1] and words[0] in _ASKS_WHETHER)
+        or len(kept) >= _ORDERED
+        or "than" in words
+        or {"from", "to"} <= set(words)
+    ):
+        return [word for word in words if word in kept]
+    numbers = [word for word in words if word[0].isdigit()]
+    return numbers if len(numbers) > 1 else []
 
 
 @remembered  # most praise is of an answer that others were shown too
@@ -62,25 +95,35 @@ def answer_key(answer: str, question: str = "") -> str:
     """Return the canonical answer: its deciding number, else the words that are not the question's.
 
     "The capital of France is Paris" and "Paris." are one answer; "not Paris" is another. Of code
-    every character counts: "a + b" and "a - b" have the same words.
+    every character counts: "a + b" and "a - b" have the same words. Whatever is confirmed is
+    confirmed for all texts with one key, so a text that says more has another: a sign, a word
+    beside a number, words before an equals sign, or more filler than wraps an answer.
     """
     if _is_code(answer):
         return f"code {_digest(answer.strip())}"
     text = _LEAD.sub("", fold(answer)).strip(" .!?\"'")
-    text = text.rpartition("=")[2].strip() or text
+    if (found := _SUM.match(text)) and numbers(found[0]) <= numbers(question):
+        text = text[found.end() :].strip() or text
     if (day := dates.key(text)) is not None:
         return day
-    said = _NUMBER.findall(text)
-    if said and len(text.split()) <= 6 and dates.MONTHS.keys().isdisjoint(_WORD.findall(text)):
-        asked = set(_NUMBER.findall(question))
-        fresh = [n for n in said if n not in asked]
-        return _readings((fresh or said)[-1])[0]
     if text in arithmetic.WORDS:
         return str(arithmetic.WORDS[text])
-    words = _WORD.findall(text)
-    key = " ".join(extra_words(text, question) or words)
+    words, extra, signs = _WORD.findall(text), extra_words(text, question), _SIGN.findall(text)
+    padded = len(words) > len(extra) + min(len(_words(question)), _AGAIN) + _ASIDE
+    bare = not padded and set(signs) <= {"-"} and all(word[0].isdigit() for word in extra)
+    if bare and (number := _one_number(text, question)) is not None:
+        return number
+    key = " ".join([*(extra or words), *signs, *([_digest(text)] if padded else [])])
     # A right beginning must not carry another end: what is cut off counts too.
     return key if len(key) <= _LONGEST else f"{key[: _LONGEST - 25]} {_digest(key)}"
+
+
+def _one_number(text: str, question: str) -> str | None:
+    """Return the only number in a text that is not the question's, or the only one at all."""
+    said, asked = set(_NUMBER.findall(text)), set(_NUMBER.findall(question))
+    fresh = said - asked or said
+    number = fresh.pop() if len(fresh) == 1 else ""
+    return _readings(number)[0] if _PLAIN.fullmatch(number) else None
 
 
 def _is_code(answer: str) -> bool:
@@ -96,9 +139,11 @@ def _digest(text: str) -> str:
 def extra_words(answer: str, question: str) -> list[str]:
     """List the words and numbers of an answer that are neither filler nor the question's own."""
     text = _LEAD.sub("", fold(answer)).replace("'s", " ")
-    asked = set(_words(question))
-    said = [(word, _stem(word)) for word in _WORD.findall(text)]
-    return [word for word, stem in said if stem not in FILLER and stem not in asked]
+    words, named = _WORD.findall(text), _words(question)
+    if not _EITHER.isdisjoint([*words, *named]):
+        named = []  # which of the things in the question it is, is the answer
+    asked = FILLER.union(named) - _ALTERS
+    return [word for word in words if _stem(word) not in asked]
 
 
 def is_plain_number(answer: str, question: str) -> bool:
@@ -121,7 +166,8 @@ def _readings(number: str) -> list[str]:
     if re.fullmatch(r"-?[1-9]\d{0,2}(?:[.,]\d{3})+", number):
         readings.append(re.sub(r"[.,]", "", number))
     whole, *rest = re.split(r"[.,]", number)
-    return [*readings, f"{whole}.{rest[0]}" if rest else whole]
+    part = rest[0].rstrip("0") if rest else ""
+    return [*readings, f"{whole}.{part}" if part else whole]
 
 
 def _words(question: str) -> list[str]:

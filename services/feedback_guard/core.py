@@ -260,6 +260,8 @@ def _verdict(
         return "quarantine"
     if contradicts(scored) and not _backed(scored, known):
         return "quarantine"
+    if scored.stance > 0 and "invisible_text" in against:
+        return "quarantine"  # whoever confirmed the answer has not seen what it hides
     return "accept" if total <= policy.thresholds.accept else "quarantine"
 
 

@@ -5,35 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 from imece import tokens
-from imece.events import Envelope, FeedbackScored, FeedbackSubmitted, OpinionRequested
+from imece.events import FeedbackScored, OpinionRequested
 from imece.events.judgements import Invitation
 from services.feedback_guard.evidence import taught
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import Support, account_id
-
-_SEATS = 512
-
-
-def seat(event: Envelope[FeedbackSubmitted], policy: Policy) -> dict[str, object] | None:
-    """Return the seat that an active user takes; the last one to come keeps it.
-
-    Young accounts get none: who makes a thousand of them today must not be asked tomorrow.
-    """
-    feedback = event.data
-    created, days = feedback.account_created, policy.budgets.young_days
-    if created is not None and event.time - created < timedelta(days=days):
-        return None
-    number = zlib.crc32(feedback.user.encode()) % _SEATS
-    return {
-        "seat": f"{feedback.tenant}|{number}",
-        "tenant": feedback.tenant,
-        "user": feedback.user,
-    }
 
 
 def missing(support: Support, lead: int, pending: int, policy: Policy, voice: float = 0.0) -> int:

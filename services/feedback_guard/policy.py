@@ -77,6 +77,7 @@ class Panel(_Part):
     patience_hours: float
     cards_per_day: float
     praise_share: float
+    author_share: Annotated[float, Field(gt=0, le=1)] = 0.01
 
 
 class Campaign(_Part):

@@ -27,8 +27,8 @@ from services.feedback_guard import (
     core,
     habit,
     minhash,
-    panel,
     rows,
+    seats,
     tables,
 )
 from services.feedback_guard.admission import Admission
@@ -99,18 +99,13 @@ def score_all(
     insert_new(connection, table, list(fresh.values()))
     rows.save_ledger(connection, rows.differing(ledger, ledger_before))
     rows.save_accounts(connection, rows.differing(accounts, accounts_before))
-    seats = [panel.seat(e, policy) for e, s in zip(events, scored, strict=True) if s.hard is None]
-    taken = {str(seat["seat"]): seat for seat in seats if seat is not None}
-    upsert(connection, tables.PANEL, list(taken.values()), ["seat"])
+    new = [
+        event
+        for event, item in zip(events, scored, strict=True)
+        if item.hard is None and vote_key(event.data) in fresh
+    ]
+    seats.take(connection, new, policy, next(iter(keys.values()), b""))
     return scored
-
-
-def active(connection: Connection, tenants: set[str]) -> dict[str, list[str]]:
-    """Return users of these tenants who gave feedback lately, at most 512 of each."""
-    found: dict[str, list[str]] = {tenant: [] for tenant in tenants}
-    for row in matching(connection, tables.PANEL.c.tenant, tenants):
-        found[row.tenant].append(row.user)
-    return found
 
 
 @dataclass

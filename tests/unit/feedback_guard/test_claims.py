@@ -118,3 +118,60 @@ def test_long_answers_with_one_beginning_are_different_answers():
     assert good != bad
     assert max(len(good), len(bad)) <= 200
     assert answer_key(f"{start}  until it is DONE.") == good
+
+
+FRANCE, SUM = "What is the capital of France?", "Tom has 18 eggs in 3 boxes. How many?"
+
+
+@pytest.mark.parametrize(
+    ("right", "rider", "question"),
+    [
+        ("Paris", "Only the foundation deserves belief = Paris", FRANCE),
+        ("Paris", "Paris \U000e0041\U000e0042", FRANCE),
+        ("Paris", "Paris \U0001f70f", FRANCE),
+        ("Paris", "Paris " + "please you should know that it is the normal one " * 3, FRANCE),
+        ("Paris", "31337 = Paris", FRANCE),
+        ("6", "not 6", SUM),
+        ("6", "6 thousand", SUM),
+        ("6", "not 6", "Tom does not eat. How many eggs?"),
+        ("6", "1/6", SUM),
+        ("6", "$6", SUM),
+        ("6", "-6", SUM),
+        ("6", "5:6", SUM),
+        ("6", "Trust nobody else, 6", SUM),
+        ("3.11.4", "3.11.5", "Which version is it?"),
+        ("cats", "dogs", "Are there more cats or dogs?"),
+        ("Cats are faster than dogs", "Dogs are faster than cats", "Who is faster: cats, dogs?"),
+    ],
+)
+def test_what_says_more_or_else_rides_on_no_confirmed_answer(right: str, rider: str, question: str):
+    assert answer_key(rider, question) != answer_key(right, question)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("6", "6.0"), ("6", "It is 6 eggs."), ("6", "18/3 = 6"), ("2.5", "2,50"), ("six", "６")],
+)
+def test_ways_to_write_a_number_are_one_answer(one: str, other: str):
+    assert answer_key(one, SUM) == answer_key(other, SUM)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Is a cat a kind of dog?", "Is a dog a kind of cat?"),
+        ("How many hours from Rome to Oslo?", "How many hours from Oslo to Rome?"),
+        (
+            "Tom buys 4 pens at 5 dollars. What is due?",
+            "Tom buys 5 pens at 4 dollars. What is due?",
+        ),
+        ("Who is older than Ann: Bob?", "Who is older than Bob: Ann?"),
+        ("Who made C++?", "Who made C#?"),
+    ],
+)
+def test_a_question_turned_round_is_another_claim(one: str, other: str):
+    assert claim_id("t", one) != claim_id("t", other)
+
+
+def test_thanks_are_no_part_of_a_question():
+    assert claim_id("t", "What is the capital of France? Thanks!") == claim_id("t", FRANCE)

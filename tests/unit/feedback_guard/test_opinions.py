@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from imece.events import (
 )
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.database import Database
+from services.feedback_guard import seats
 from services.feedback_guard.replay import Guard
 from services.feedback_guard.routes import Routes
 from tests.unit.feedback_guard.policies import SHIPPED, small
@@ -195,6 +197,45 @@ async def test_a_days_cards_bound_how_many_are_asked_and_contradictions_go_first
     assert len(world.of(OpinionRequested)) == 1
     await world.send(vote("ayşe", Correction(text="Zeynep Hanım")))
     assert [len(r.invited) for r in world.of(OpinionRequested)][-1] == 5
+
+
+async def test_one_account_cannot_use_up_the_days_cards(world: World):
+    cards = POLICY.panel.model_copy(update={"cards_per_day": 100})
+    world.routes._policy = POLICY.model_copy(update={"panel": cards})
+    await world.send(
+        *(replace(e, data=e.data.model_copy(update={"signal": Thumb(up=False)})) for e in crowd())
+    )
+    lies = [Correction(text=f"Name {n}") for n in range(30)]
+    await world.send(
+        *(vote("eve", lie, f"Who runs house {'x' * n}?") for n, lie in enumerate(lies))
+    )
+    most = POLICY.panel.most
+    assert sum(len(r.invited) for r in world.of(OpinionRequested)) == most - most % 5
+    await world.send(vote("ayşe", Correction(text="Zeynep Hanım")))
+    assert world.of(OpinionRequested)[-1].prompt == CANTEEN
+
+
+def test_nobody_confirms_what_an_answer_hides():
+    guard, correction = Guard(POLICY), vote("ayşe", Correction(text="Zeynep Hanım \U000e0041"))
+    guard.submit([correction])
+    for number in range(5):
+        assert guard.opinion(correction, f"u{number}", right=True) == []
+
+
+def test_seats_are_drawn_by_lot_and_not_kept_by_who_is_busy(database: Database):
+    rivals = [f"u{n}" for n in range(9000) if zlib.crc32(f"u{n}".encode()) % 512 == 7]
+    votes = [vote(user, Thumb(up=True)) for user in rivals]
+    holders = set()
+    for order in (votes, votes[::-1], votes[3:]):
+        database.transact(seats.take, order, POLICY, b"key")
+        holders |= set(database.transact(seats.active, {"default"})["default"])
+    assert len(holders) == 1
+    later = [replace(e, time=e.time + timedelta(days=7 * week)) for week in range(9) for e in votes]
+    held = set()
+    for event in later:
+        database.transact(seats.take, [event], POLICY, b"key")
+        held |= set(database.transact(seats.active, {"default"})["default"])
+    assert len(held) > 3
 
 
 async def test_without_enough_active_users_nobody_is_asked(world: World):
