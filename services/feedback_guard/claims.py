@@ -35,11 +35,14 @@ _ALTERS = frozenset(
     ).split()
 )
 """Words that make another answer of the one beside them, also where the question has them."""
+_TURNS = frozenset({"by", "from"})
+"""Filler that tells who did it: "who was beaten by Ann", "who beat Ann"."""
+_OPTION = re.compile(r"\b[a-e1-9][).:]\s")
 _COUNTS = frozenset({"many", "much", "kac"})
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*")
 _PLAIN = re.compile(r"-?(?:\d+(?:[.,]\d+)?|[1-9]\d{0,2}(?:[.,]\d{3})+)")
 _WORD = re.compile(r"\d+(?:[.,]\d+)?|[^\W\d_]+")
-_SIGN = re.compile(r"[^\w\s.,!?'\"():;*`_–—‘“-„•«»-]|(?<!\S)-(?=\d)")
+_SIGN = re.compile(r"[^\w\s.,!?'\"():;*`_–—‘“-„•«»-]|-(?<!\S-)(?=\d)")
 _SUM = re.compile(r"(?:(?:[a-z]|[\d\s.,+*/x×÷()-]*)\s*=)+")
 _LONGEST = 200
 _CODE = re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w+.*:", re.MULTILINE)
@@ -61,8 +64,8 @@ def question_key(question: str) -> str:
 
     "How many days has a week" and "how many weeks has a day" differ in what is counted, "when" and
     "where was he born" in what is asked; both are kept. So is the order of several numbers, of
-    "from" and "to", of what is compared, and of all words in a yes-or-no question or a story:
-    who words an answered question anew must not turn it round.
+    "from" and "to", of choices and what is compared, and of all words in a yes-or-no question or a
+    story: who words an answered question anew must not turn it round.
     """
     found = arithmetic.expression(question)
     if found is not None:
@@ -72,17 +75,20 @@ def question_key(question: str) -> str:
     if "capital" in kept:
         kept.discard("where")  # "where is the capital" asks for its name
     counted = {f"#{b}" for a, b in pairwise(words) if a in _COUNTS and b in kept}
-    signs = set(_SIGN.findall(fold(question)))
-    key = " ".join(sorted(kept | counted | signs)) or fold(question)
-    return f"{key} : {' '.join(turned)}" if (turned := _in_order(words, kept)) else key
+    folded = fold(question)
+    signs = set(_SIGN.findall(folded)) | (_TURNS & set(words))
+    key = " ".join(sorted(kept | counted | signs)) or folded
+    turned = _in_order(words, kept, _OPTION.search(folded) is not None)
+    return f"{key} : {' '.join(turned)}" if turned else key
 
 
-def _in_order(words: list[str], kept: set[str]) -> list[str]:
+def _in_order(words: list[str], kept: set[str], options: bool) -> list[str]:
     """Return the words of a question whose order matters."""
     if (
-        (words[:1] and words[0] in _ASKS_WHETHER)
+        options
+        or (words[:1] and words[0] in _ASKS_WHETHER)
         or len(kept) >= _ORDERED
-        or "than" in words
+        or not _EITHER.isdisjoint(words)
         or {"from", "to"} <= set(words)
     ):
         return [word for word in words if word in kept]
@@ -108,8 +114,10 @@ def answer_key(answer: str, question: str = "") -> str:
         return day
     if text in arithmetic.WORDS:
         return str(arithmetic.WORDS[text])
-    words, extra, signs = _WORD.findall(text), extra_words(text, question), _SIGN.findall(text)
-    padded = len(words) > len(extra) + min(len(_words(question)), _AGAIN) + _ASIDE
+    words = _WORD.findall(text.replace("'s", " "))
+    named, count = _named(question)
+    extra, signs = _beside(words, named), _SIGN.findall(text)
+    padded = len(words) > len(extra) + min(count, _AGAIN) + _ASIDE
     bare = not padded and set(signs) <= {"-"} and all(word[0].isdigit() for word in extra)
     if bare and (number := _one_number(text, question)) is not None:
         return number
@@ -139,11 +147,24 @@ def _digest(text: str) -> str:
 def extra_words(answer: str, question: str) -> list[str]:
     """List the words and numbers of an answer that are neither filler nor the question's own."""
     text = _LEAD.sub("", fold(answer)).replace("'s", " ")
-    words, named = _WORD.findall(text), _words(question)
-    if not _EITHER.isdisjoint([*words, *named]):
-        named = []  # which of the things in the question it is, is the answer
-    asked = FILLER.union(named) - _ALTERS
-    return [word for word in words if _stem(word) not in asked]
+    return _beside(_WORD.findall(text), _named(question)[0])
+
+
+def _beside(words: list[str], named: frozenset[str]) -> list[str]:
+    if not _EITHER.isdisjoint(words):
+        named = frozenset()
+    stems = ((word, _stem(word)) for word in words)
+    return [w for w, s in stems if w in _ALTERS or (s not in FILLER and s not in named)]
+
+
+@remembered
+def _named(question: str) -> tuple[frozenset[str], int]:
+    """Return the words of a question that an answer may repeat, and how many words it has.
+
+    Where it asks which of several things, the thing is the answer.
+    """
+    words = _words(question)
+    return frozenset(words if _EITHER.isdisjoint(words) else ()), len(words)
 
 
 def is_plain_number(answer: str, question: str) -> bool:

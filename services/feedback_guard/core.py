@@ -40,6 +40,8 @@ from services.feedback_guard.policy import Policy
 from services.feedback_guard.state import Account, Claim, account_id
 
 Verdict = Literal["accept", "quarantine", "reject"]
+SAME = "same_answer"
+"""A correction says what was shown: a pair of the two would teach taste in length or spelling."""
 _STRONG = frozenset(
     {
         "injection",
@@ -156,6 +158,8 @@ def decide(
         reasons.append(_reason("unconfirmed_praise"))
     verdict = _verdict(scored, known, reasons, policy)
     row = training_row(scored.feedback) if verdict == "accept" else None
+    if row is not None and _says_the_same(scored):
+        row, reasons = None, [*reasons, _reason(SAME)]
     if row is not None:
         alone = unconfirmed(scored, claim, policy, mates)
         over = budgets.over(scored, policy, ledger or {}, cluster, alone)
@@ -176,6 +180,13 @@ def decide(
         record_set=scored.feedback.record_set,
         row=row,
     )
+
+
+def _says_the_same(scored: FeedbackScored) -> bool:
+    feedback = scored.feedback
+    if not isinstance(feedback.signal, Correction):
+        return False
+    return claims.answer_key(feedback.answer, feedback.prompt) == scored.answer
 
 
 def _vote_reasons(
@@ -214,7 +225,7 @@ def _campaign(scored: FeedbackScored, claim: Claim, policy: Policy, near: int) -
 def settle_model(model: Account, decided: FeedbackDecided, scored: FeedbackScored) -> Account:
     """Credit or debit the model when feedback on its answer was resolved."""
     codes = {reason.code.partition("_by_")[0] for reason in decided.reasons}
-    if len(codes & {"confirmed", "refuted"}) != 1:
+    if len(codes & {"confirmed", "refuted"}) != 1 or SAME in codes:
         return model
     right = ("confirmed" in codes) != contradicts(scored)
     wrong = min(500.0, model.wrong + (not right))

@@ -1,4 +1,4 @@
-"""Attacks A1 to A14: what each campaign sends, and what an adaptive one does instead.
+"""Attacks A1 to A15: what each campaign sends, and what an adaptive one does instead.
 
 An adaptive attacker knows the code but neither keys, trusted records nor thresholds' margins.
 """

@@ -167,6 +167,9 @@ def test_ways_to_write_a_number_are_one_answer(one: str, other: str):
         ),
         ("Who is older than Ann: Bob?", "Who is older than Bob: Ann?"),
         ("Who made C++?", "Who made C#?"),
+        ("Who was invited by Ann?", "Who invited Ann?"),
+        ("Who got the letter from Ann?", "Who got the letter to Ann?"),
+        ("Best pet? a) cat b) dog", "Best pet? a) dog b) cat"),
     ],
 )
 def test_a_question_turned_round_is_another_claim(one: str, other: str):

@@ -217,3 +217,12 @@ def test_a_claim_forgets_answers_but_none_that_people_were_asked_about():
         claim = core.record(core.score(event, Account(), ADMITTED, POLICY), claim, POLICY)
     assert len(claim.answers) == 4
     assert claim.answers["paris"].reviews_for == ("r1",)
+
+
+def test_a_correction_that_says_what_was_shown_teaches_no_taste_and_debits_no_model():
+    event = vote(Correction(text="It is 4!"), answer="The answer is 4.")
+    decision = decided(event)
+    assert (decision.verdict, decision.row) == ("accept", None)
+    assert core.SAME in codes(decision)
+    scored = core.score(event, Account(), ADMITTED, POLICY)
+    assert core.settle_model(Account(), decision, scored) == Account()
