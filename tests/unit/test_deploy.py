@@ -249,6 +249,12 @@ def test_secrets_come_from_outside() -> None:
                 assert re.search(r"\$\{\w+:\?[^}]+\}", value), f"{key} has a value in the file"
 
 
+def test_the_head_of_the_compose_file_names_what_env_has_to_hold() -> None:
+    text = (ROOT / "docker-compose.yml").read_text("utf-8")
+    head = text.partition("\nname:")[0]
+    assert set(re.findall(r"\$\{(\w+)", text)) == set(re.findall(r"\b[A-Z0-9]+_[A-Z0-9_]+\b", head))
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_what_an_image_is_built_from_exists(name: str) -> None:
     build = OURS[name]["build"]

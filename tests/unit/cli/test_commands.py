@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,6 +73,20 @@ def test_errors_are_one_line_and_exit_code_2(
         assert result.exit_code == 2, arguments
         assert result.stderr.startswith("error: ")
         assert result.stderr.count("\n") == 1
+
+
+def test_a_broker_that_is_away_is_one_line_that_says_what_to_look_at(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from imece.cli.main import main; main()", "topics"],
+        env=dict(os.environ, IMECE_HOME=str(tmp_path), IMECE_KAFKA="127.0.0.1:1"),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: cannot reach Kafka at 127.0.0.1:1; does it run")
+    assert done.stderr.count("\n") == 1
 
 
 def test_durations_have_a_unit() -> None:
