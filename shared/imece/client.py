@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -39,6 +39,12 @@ def unreachable(kafka: str, error: Exception) -> UnavailableError:
     return UnavailableError(
         f"cannot reach Kafka at {kafka}; does it run, and is the address right? {error}"
     )
+
+
+def missing(topics: Iterable[str]) -> UnavailableError:
+    """Say that one of `topics` does not exist; the services make them at their start."""
+    names = ", ".join(sorted(set(topics)))
+    return UnavailableError(f"one of the topics {names} does not exist; start the services first")
 
 
 class Producer:
@@ -103,6 +109,8 @@ class Producer:
             await asyncio.gather(*futures)
         except MessageSizeTooLargeError as error:
             raise ContractError("too_large", f"the broker takes no such record: {error}") from error
+        except UnknownTopicOrPartitionError as error:
+            raise missing(topic for topic, *_ in records) from error
         except (KafkaError, OSError) as error:
             await self._drop(producer)
             raise UnavailableError(
@@ -183,9 +191,7 @@ class Client:
                     last = time.monotonic()
                     yield record
         except UnknownTopicOrPartitionError as error:
-            raise UnavailableError(
-                f"one of the topics {', '.join(topics)} does not exist; start the services first"
-            ) from error
+            raise missing(topics) from error
         except (KafkaError, OSError) as error:
             raise UnavailableError(f"cannot read from Kafka at {self.kafka}: {error}") from error
         finally:
