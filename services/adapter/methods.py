@@ -20,21 +20,10 @@ from imece.runtime import causal
 Dtype = Literal["auto", "bfloat16", "float32"]
 
 
-def pick_dtype(wanted: Dtype, device: torch.device) -> torch.dtype:
-    """Return bfloat16 for "auto" where the hardware multiplies it natively, else float32."""
-    if wanted != "auto":
-        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    capable = torch.cpu.get_capabilities()
-    native = capable.get("avx512_bf16") or capable.get("amx_bf16") or capable.get("bf16")
-    return torch.bfloat16 if native else torch.float32
-
-
 def load(base: Path, recipe: AdaptationRecipe, dtype: Dtype) -> Any:
     """Load `base` onto the best device. JobError as for `causal.model`."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    number = pick_dtype(dtype, device)
+    device = causal.device()
+    number = causal.fast_dtype(device) if dtype == "auto" else getattr(torch, dtype)
     options: dict[str, Any] = {}
     if recipe.method == "qlora":
         options = _four_bits(device, number)

@@ -257,8 +257,8 @@ def load(base: Path, *, exact: bool = False) -> Answerer:
 
     `exact` takes float32, in which a batch's size moves no log probability by 0.001.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.float32 if exact else _fast_dtype(device)
+    device = causal.device()
+    dtype = torch.float32 if exact else causal.fast_dtype(device)
     return Answerer(causal.model(base, dtype).to(device).eval(), causal.tokenizer(base))
 
 
@@ -281,11 +281,3 @@ def _adapted(base: Any, adapter: Path | None) -> Iterator[Any]:
     finally:
         if hasattr(wrapped.base_model, "unload"):  # learned tokens change no module
             wrapped.unload()
-
-
-def _fast_dtype(device: torch.device) -> torch.dtype:
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    able = torch.cpu.get_capabilities()
-    native = able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16")
-    return torch.bfloat16 if native else torch.float32

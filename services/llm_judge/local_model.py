@@ -23,9 +23,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from imece.local.models import resolve
+from imece.runtime import causal
 
 THREADS = 2
 STRING_TOKENS = 32
@@ -40,10 +40,8 @@ class Model:
     """One causal model with a chat template; calls are serialised by the caller."""
 
     def __init__(self, folder: Path) -> None:
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self._model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=_fast_dtype(), trust_remote_code=False, use_safetensors=True
-        ).eval()
+        self._tokenizer: Any = causal.tokenizer(folder)
+        self._model: Any = causal.model(folder, causal.fast_dtype(torch.device("cpu"))).eval()
         self._context = int(getattr(self._model.config, "max_position_embeddings", 2048))
 
     def complete(self, messages: list[Any], schema: Any, max_tokens: int) -> tuple[str, int, int]:
@@ -123,12 +121,6 @@ class Model:
 
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def _fast_dtype() -> torch.dtype:
-    able = torch.cpu.get_capabilities()
-    native = able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16")
-    return torch.bfloat16 if native else torch.float32
 
 
 def _fields(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -155,8 +155,14 @@ def _read(run: _Run, packed: Tokens, windows: Tokens, around: Around) -> float:
     return value
 
 
+def _mixes(device: torch.device) -> bool:
+    """Tell whether to multiply in bfloat16: on a GPU that has it. The weights stay float32."""
+    return device.type == "cuda" and causal.fast_dtype(device) == torch.bfloat16
+
+
 def _loss(model: Any, rows: torch.Tensor) -> torch.Tensor:
-    logits = model(input_ids=rows[:, :-1], use_cache=False).logits
+    with torch.autocast(rows.device.type, torch.bfloat16, enabled=_mixes(rows.device)):
+        logits = model(input_ids=rows[:, :-1], use_cache=False).logits
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten())
 
 

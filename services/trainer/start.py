@@ -56,7 +56,7 @@ def continued(base: Path, recipe: PretrainingRecipe, context: int | None) -> Sta
 
 def model(start: Start, recipe: PretrainingRecipe) -> Any:
     """Return the model to train, in float32, on the best device."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = causal.device()
     if start.base is None:
         return LlamaForCausalLM(_config(start, recipe)).to(device).train()
     return causal.model(start.base, torch.float32).to(device).train()

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 
 from imece.errors import JobError
 from imece.events import AdaptationRecipe, AdaptationRequested, Dpo, Kto, LoraRecipe
+from imece.runtime import causal
 from imece.runtime.course import Around, Progress
 from services.adapter import losses, methods
 from services.adapter import recipe as adapter
@@ -95,7 +96,7 @@ def test_what_each_method_leaves_answers_in_the_evaluator(
     fields: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(evaluator, "_fast_dtype", lambda _: torch.float32)
+    monkeypatch.setattr(causal, "fast_dtype", lambda _: torch.float32)
     run(tiny, tmp_path, recipe_of(**{**fields, "epochs": 8}))
     prompts = [row.prompt for row in ROWS]
     bare = evaluator.load(tiny).answer(None, prompts, max_new_tokens=6)

@@ -21,7 +21,7 @@ from transformers import (
 from imece.errors import JobError
 from imece.events.recipes import LoraRecipe
 from imece.local.models import DEFAULT_BASE, resolve
-from imece.runtime import checkpoints
+from imece.runtime import causal, checkpoints
 from imece.runtime.course import Around, Progress
 from services.adapter import recipe as adapter
 from services.evaluator import recipe as evaluator
@@ -198,7 +198,7 @@ def test_a_full_disk_ends_the_job_and_spares_the_last_checkpoint(
 def test_answers_keep_their_order_and_adapters_leave_no_trace(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluator, "_fast_dtype", lambda _: torch.float32)
+    monkeypatch.setattr(causal, "fast_dtype", lambda _: torch.float32)
     _train(tiny, tmp_path, recipe=RECIPE.model_copy(update={"epochs": 8, "dropout": 0.0}))
     prompts = [row.prompt for row in ROWS]
     told: list[tuple[int, int]] = []

@@ -12,6 +12,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from imece.errors import JobError
 
 
+def device() -> torch.device:
+    """Return where models compute best on this machine."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the hardware multiplies it natively, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    able = torch.cpu.get_capabilities()
+    native = able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16")
+    return torch.bfloat16 if native else torch.float32
+
+
 def model(base: Path, dtype: torch.dtype, **options: Any) -> Any:
     """Load the causal LM in the folder `base`; only safetensors, none of its own code.
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from services.adapter import methods
+from imece.runtime import causal
 from tests.bench.tuning.material import Task
 from tests.bench.tuning.ways import device
 
@@ -65,7 +65,7 @@ def measured(known: Shapes, seconds: float) -> float:
 
 
 def _best(inside: int, outside: int, seconds: float) -> float:
-    number, place = methods.pick_dtype("auto", device()), device()
+    number, place = causal.fast_dtype(device()), device()
     weight = torch.randn(outside, inside, dtype=number, device=place)
     given = torch.randn(ROWS, inside, dtype=number, device=place)
     slope = torch.randn(ROWS, outside, dtype=number, device=place)

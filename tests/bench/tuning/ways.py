@@ -22,6 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from imece.runtime import causal
 from imece.runtime.course import Around
 from services.adapter import losses, methods, recipe
 from tests.bench.tuning.material import Task
@@ -122,7 +123,7 @@ def _load(base: Path) -> Any:
 
 
 def _dtype() -> torch.dtype:
-    return methods.pick_dtype("auto", device())
+    return causal.fast_dtype(device())
 
 
 def _lora(task: Task) -> LoraConfig:

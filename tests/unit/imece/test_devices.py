@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imece.runtime.jobs.devices import Device, Devices, by_room, parse
+from imece.runtime.jobs.devices import Device, Devices, by_room, parse, visible
 
 TWO = [Device("GPU-a", 4_000, 16_000), Device("GPU-b", 15_000, 16_000)]
 
@@ -33,6 +34,24 @@ def test_only_devices_with_room_are_given_those_with_most_first(
     chosen = by_room(found, needed)
     assert sorted(chosen) == sorted(uuid for uuid, free in room.items() if free >= needed)
     assert [room[uuid] for uuid in chosen] == sorted((room[u] for u in chosen), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("named", "places"),
+    [
+        (None, [0, 1]),
+        ("1", [1]),
+        ("1,0", [1, 0]),
+        ("GPU-b", [1]),
+        ("", []),
+        ("-1", []),
+        ("0,7,1", [0]),
+    ],
+)
+def test_a_service_that_was_given_some_devices_takes_no_others(
+    named: str | None, places: list[int]
+) -> None:
+    assert visible(TWO, named) == [TWO[at] for at in places]
 
 
 def test_each_holder_has_a_device_of_its_own_and_the_last_waits(tmp_path: Path) -> None:

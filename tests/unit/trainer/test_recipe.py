@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from imece.errors import JobError
@@ -100,6 +101,18 @@ def test_a_batch_that_is_cut_makes_the_same_step(tmp_path: Path, split: int) -> 
             ).losses
         )
     assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+
+
+def test_products_in_bfloat16_learn_alike_and_leave_float32_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = run(tmp_path / "plain", TEXTS)
+    monkeypatch.setattr(recipe, "_mixes", lambda _: True)
+    mixed = run(tmp_path / "mixed", TEXTS)
+    assert mixed.losses != plain.losses
+    assert mixed.losses == pytest.approx(plain.losses, rel=0.02)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "mixed" / "model")
+    assert model.dtype == torch.float32
 
 
 def test_a_row_that_does_not_fit_alone_is_not_tried_again(tmp_path: Path) -> None:

@@ -40,6 +40,24 @@ def parse(text: str) -> list[Device]:
     return found
 
 
+def visible(devices: Sequence[Device], named: str | None) -> list[Device]:
+    """Return those that CUDA_VISIBLE_DEVICES names, by number or start of their id; None: all.
+
+    nvidia-smi shows all to a service that was given some. Like CUDA, stop at an unknown one.
+    """
+    if named is None:
+        return list(devices)
+    chosen: list[Device] = []
+    for word in (part.strip() for part in named.split(",")):
+        by_id = [device for device in devices if word and device.uuid.startswith(word)]
+        at = int(word) if word.isdecimal() else len(devices)
+        found = list(devices[at : at + 1]) or by_id
+        if not found:
+            break
+        chosen += found
+    return chosen
+
+
 def by_room(devices: Sequence[Device], needed: int) -> list[str]:
     """Return the devices with at least `needed` MiB free, those with most first."""
     fitting = [device for device in devices if device.free >= needed]
@@ -57,7 +75,8 @@ def measure() -> list[Device]:
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("devices.unknown", error=str(error))
         return []
-    return parse(done.stdout)
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")  # noqa: TID251 - CUDA's own, not a setting
+    return visible(parse(done.stdout), named)
 
 
 class Devices:
