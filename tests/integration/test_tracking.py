@@ -91,3 +91,26 @@ def test_runs_versions_and_aliases_follow_the_events(tmp_path: Path) -> None:
     tracker.take(new(decided(3, "promote", "other"), "imece/evaluator"))
     assert aliases(client, "m") == {}
     assert aliases(client, "other") == {"champion": "1"}
+
+
+@pytest.mark.timeout(300)
+def test_a_run_that_was_shown_in_part_is_completed_when_its_event_comes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/mlflow.db"
+
+    def gone(*_: object, **__: object) -> None:
+        raise ConnectionError("the server went away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_model_version", gone)
+        with pytest.raises(ConnectionError):
+            Tracker(url).take(trained("m", 1))
+    Tracker(url).take(trained("m", 1))
+    client = MlflowClient(tracking_uri=url, registry_uri=url)
+    assert aliases(client, "m") == {"challenger": "1"}
+    (experiment,) = [e for e in client.search_experiments() if e.name == "imece"]
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    losses = client.get_metric_history(run.info.run_id, "loss")
+    assert len(losses) == len(trained("m", 1).data.losses)

@@ -153,12 +153,12 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 def _license(model: LocalModel) -> str:
+    about = model.path / "imece.json"  # says it as it was read; our cards, in the hub's words
+    if about.is_file() and (named := _json(about).get("license")):
+        return str(named)
     card = _card(model.path)
     if "license" in card:
         return card.get("license_name", "other") if card["license"] == "other" else card["license"]
-    about = model.path / "imece.json"
-    if about.is_file():
-        return str(_json(about).get("license", UNKNOWN))
     return _KNOWN.get(model.uri.partition("#")[0], UNKNOWN)
 
 

@@ -15,6 +15,7 @@ from imece.events import (
     ModelTrained,
     PromotionDecided,
 )
+from imece.runtime import shards
 from imece.runtime.datasets import Row
 
 Trained = AdapterTrained | ModelTrained
@@ -38,14 +39,24 @@ def backward(model: str, known: Known, rows: Rows) -> list[dict[str, Any]]:
 
 
 def forward(known: Known, rows: Rows, is_it: Callable[[Row], bool]) -> list[dict[str, Any]]:
-    """Return the models that learned from rows for which `is_it` holds, oldest first."""
-    found = []
+    """Return the models that learned from rows for which `is_it` holds, oldest first.
+
+    Those that only started from such a model are among them, with it as `through`.
+    """
+    found: list[dict[str, Any]] = []
+    saw: set[str] = set()
     for event in known.trained:
-        for ref in event.data.datasets:
-            seen = [row.row_id for row in _learned(rows(ref)) if is_it(row)]
-            if seen:
-                where = {"dataset": ref.dataset, "version": ref.version, "rows": seen}
-                found.append({**_made(event, known), **where})
+        data, start = event.data, _start(event.data)
+        where: list[dict[str, Any]] = [
+            {"dataset": ref.dataset, "version": ref.version, "rows": seen, "through": None}
+            for ref in data.datasets
+            if (seen := [row.row_id for row in _learned(data, rows(ref)) if is_it(row)])
+        ]
+        if not where and start is not None and _place(start) in saw:
+            where = [{"dataset": None, "version": None, "rows": [], "through": start}]
+        if where and (whole := _whole(data)) is not None:
+            saw.add(_place(whole))
+        found += [{**_made(event, known), **each} for each in where]
     return found
 
 
@@ -61,15 +72,30 @@ def of_user(user: str) -> Callable[[Row], bool]:
 
 def _origin(event: Envelope[Trained], known: Known, rows: Rows) -> dict[str, Any]:
     data = event.data
-    base = data.ref.base if isinstance(data, AdapterTrained) else None
-    start = getattr(data, "base", None) or base
     return {
         **_made(event, known),
-        "base": start,
+        "base": _start(data),
         "recipe": data.recipe.model_dump(mode="json", exclude_none=True),
         "metrics": data.metrics,
-        "datasets": [_contents(ref, _learned(rows(ref))) for ref in data.datasets],
+        "datasets": [_contents(ref, _learned(data, rows(ref))) for ref in data.datasets],
     }
+
+
+def _start(data: Trained) -> str | None:
+    """Return what a model started from; older events of adapters say it in their reference only."""
+    return data.base or (data.ref.base if isinstance(data, AdapterTrained) else None)
+
+
+def _whole(data: Trained) -> str | None:
+    """Return where the whole model that was made lies, None for an adapter."""
+    if isinstance(data, ModelTrained):
+        return data.uri
+    return data.ref.base if data.ref.adapter is None else None
+
+
+def _place(uri: str) -> str:
+    """Return a folder's URI in the one way that compares."""
+    return uri.partition("#")[0].removeprefix("file://")
 
 
 def _contents(ref: DatasetRef, learned: Sequence[Row]) -> dict[str, Any]:
@@ -110,5 +136,10 @@ def _digest(decision: PromotionDecided) -> str | None:
     return decision.candidate.adapter_digest or decision.candidate.base_digest
 
 
-def _learned(rows: Iterable[Row]) -> list[Row]:
-    return [row for row in rows if row.split == "train"]
+def _learned(data: Trained, rows: Iterable[Row]) -> list[Row]:
+    without = data.without if isinstance(data, AdapterTrained) else None
+    return [
+        row
+        for row in rows
+        if row.split == "train" and not shards.is_left_out(row.origin.get("user"), without)
+    ]

@@ -59,18 +59,10 @@ class Tracker:
             self._decided(data)
 
     def _trained(self, data: Trained, at: int) -> None:
-        if self._run("imece.job", data.job) is not None:
+        run = self._run("imece.job", data.job) or self._begin(data, at)
+        if self._client.get_run(run).info.status == "FINISHED":
             return
-        tags = {
-            "imece.job": data.job,
-            "imece.model": data.model,
-            "imece.artifact": str(artifact(data)),
-            "imece.uri": _uri(data),
-            "imece.base": getattr(data, "base", None) or "none",
-            "imece.datasets": " ".join(ref.digest for ref in data.datasets),
-        }
         recipe = data.recipe.model_dump(mode="json", exclude_none=True)
-        run = self._client.create_run(self._experiment, at, tags, run_name=data.model).info.run_id
         self._client.log_batch(
             run,
             metrics=[
@@ -79,11 +71,23 @@ class Tracker:
             ],
             params=[Param(name, str(value)[:_MOST]) for name, value in recipe.items()],
         )
-        self._client.set_terminated(run, end_time=at)
         name, version = self._version(
             data.model, str(artifact(data)), _uri(data), run, described(data)
         )
         self._client.set_registered_model_alias(name, CHALLENGER, version)
+        self._client.set_terminated(run, end_time=at)  # last: an open run is taken up again
+
+    def _begin(self, data: Trained, at: int) -> str:
+        tags = {
+            "imece.job": data.job,
+            "imece.model": data.model,
+            "imece.artifact": str(artifact(data)),
+            "imece.uri": _uri(data),
+            "imece.base": getattr(data, "base", None) or "none",
+            "imece.datasets": " ".join(ref.digest for ref in data.datasets),
+        }
+        made = self._client.create_run(self._experiment, at, tags, run_name=data.model)
+        return str(made.info.run_id)
 
     def _evaluated(self, data: EvaluationCompleted, at: int) -> None:
         digest = data.ref.adapter_digest or data.ref.base_digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,12 +12,14 @@ from imece.events import (
     DatasetRef,
     Envelope,
     Instruction,
+    LeftOut,
     LoraRecipe,
     ModelRef,
     PromotionDecided,
 )
 from imece.runtime.datasets import Row
 from imece.runtime.lineage import Known, backward, forward, of_row, of_user
+from imece.runtime.shards import of_author
 
 RECORD = Instruction(prompt="2+2?", response="4")
 
@@ -101,6 +104,29 @@ def test_a_row_is_found_by_its_id_and_by_that_of_its_event() -> None:
 def test_only_rows_that_were_trained_on_lead_to_a_model() -> None:
     assert forward(known(), rows, of_row("c")) == []
     assert [each["rows"] for each in forward(known(), rows, of_user("ayşe"))] == [["b"]]
+
+
+def test_what_started_from_a_model_that_saw_a_row_is_found_and_says_through_what() -> None:
+    whole = trained("m", 1)
+    ref = ModelRef(name="m", base="file:///models/m/1", base_digest=digest(1))
+    whole = replace(whole, data=whole.data.model_copy(update={"ref": ref, "base": "wheel:b==1"}))
+    later = trained("n", 2)
+    later = replace(later, data=later.data.model_copy(update={"base": "/models/m/1#sha256=ab"}))
+    sibling = trained("o", 2)  # of the same base as the first, which saw nothing itself
+    found = forward(Known([whole, later, sibling]), rows, of_user("ayşe"))
+    assert [(each["model"], each["rows"], each["through"]) for each in found] == [
+        ("m", ["b"], None),
+        ("n", [], "/models/m/1#sha256=ab"),
+    ]
+
+
+def test_an_adapter_that_left_an_author_out_did_not_learn_from_them() -> None:
+    event = trained("m", 1)
+    shard = of_author("ayşe", "salt", 4)
+    for number, learned in ((shard, 0), ((shard + 1) % 4, 1)):
+        without = LeftOut(of=4, shard=number, salt="salt")
+        left = replace(event, data=event.data.model_copy(update={"without": without}))
+        assert len(forward(Known([left]), rows, of_user("ayşe"))) == learned
 
 
 def test_an_unknown_name_leads_nowhere() -> None:

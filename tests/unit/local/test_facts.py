@@ -82,9 +82,9 @@ def test_the_licence_is_the_model_cards(tmp_path: Path, card: str, license: str)
 
 
 def test_a_model_of_ours_has_the_licence_of_its_base(tmp_path: Path) -> None:
-    model = made(tmp_path)
-    (tmp_path / "imece.json").write_text(json.dumps({"license": "mit"}))
-    assert facts.read(model).license == "mit"
+    model = made(tmp_path, "---\nlicense: other\nlicense_name: mit_gemma\n---\n")
+    (tmp_path / "imece.json").write_text(json.dumps({"license": "mit,gemma"}))
+    assert facts.read(model).license == "mit,gemma"
 
 
 def test_the_default_bases_licence_is_known(tmp_path: Path) -> None:
