@@ -62,11 +62,11 @@ def test_users_asked_carry_a_correction_once_five_more_agree(words: str, verdict
     assert decided.verdict == verdict
 
 
-def test_praise_waits_for_three_users_more_and_then_everybodys_praise_counts():
+def test_praise_waits_for_four_users_more_and_then_everybodys_praise_counts():
     guard, first = Guard(POLICY), vote("ali", Thumb(up=True))
     (waiting,) = guard.submit([first])
     assert "unconfirmed_praise" in {reason.code for reason in waiting.reasons}
-    found = [d.verdict for n in range(3) for d in guard.opinion(first, f"u{n}", right=True)]
+    found = [d.verdict for n in range(4) for d in guard.opinion(first, f"u{n}", right=True)]
     assert found == ["accept"]
     (second,) = guard.submit([vote("veli", Thumb(up=True))])
     assert second.verdict == "accept"
@@ -187,7 +187,7 @@ async def test_among_few_active_users_nobody_is_asked(world: World):
 
 
 async def test_a_days_cards_bound_how_many_are_asked_and_contradictions_go_first(world: World):
-    cards = POLICY.panel.model_copy(update={"cards_per_day": 8})
+    cards = POLICY.panel.model_copy(update={"cards_per_day": 10})
     world.routes._policy = POLICY.model_copy(update={"panel": cards})
     await world.send(
         *(replace(e, data=e.data.model_copy(update={"signal": Thumb(up=False)})) for e in crowd())
