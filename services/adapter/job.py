@@ -10,7 +10,7 @@ from typing import Any
 from imece.errors import JobError
 from imece.events import AdaptationRequested
 from imece.local import facts, models
-from imece.runtime import card, course, datasets, energy, leaks, ranks, runs, shards
+from imece.runtime import bases, card, course, datasets, energy, leaks, ranks, runs, shards
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs import child
 from imece.runtime.settings import Settings
@@ -26,7 +26,7 @@ def work(job: child.ChildJob) -> dict[str, Any]:
     settings, own = Settings(), AdapterSettings()
     request = AdaptationRequested.model_validate(job.request, extra="ignore")
     artifacts = Artifacts(settings.artifacts_url())
-    base = models.resolve(request.base, settings.cache)
+    base = bases.resolve(request.base, artifacts, settings.cache)
     known = facts.checked(base, settings.forbidden_licenses)
     suites = request.evaluation.suites if request.evaluation else ()
     leaked = leaks.check(artifacts, suites, request.datasets, core.KINDS, own.contamination)

@@ -15,10 +15,10 @@ from imece.events import (
     TrainingRequested,
     derived_id,
 )
+from imece.runtime import bases
 
 KINDS = frozenset({"document", "instruction"})
 """Kinds of rows that are text to learn from."""
-SCHEMES = ("hf:", "wheel:", "file:///", "/")
 
 
 def job_id(event: Envelope[TrainingRequested]) -> str:
@@ -36,20 +36,7 @@ def check(request: TrainingRequested) -> None:
             " each head needs an even number of them",
             "/recipe/heads",
         )
-    if request.base is not None and not request.base.startswith(SCHEMES):
-        raise RejectedError(
-            "unknown_base_scheme",
-            f"base {request.base!r} has no known scheme; write hf:ORG/NAME@REV,"
-            " wheel:NAME==VERSION or an absolute folder",
-            "/base",
-        )
-    digests = [ref.digest for ref in request.datasets]
-    if len(set(digests)) < len(digests):
-        raise RejectedError(
-            "repeated_dataset",
-            "a data set version is named twice, so its text would count twice; name it once",
-            "/datasets",
-        )
+    bases.check(request.base, request.datasets)
 
 
 def text(record: Record) -> str | None:

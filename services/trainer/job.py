@@ -9,7 +9,7 @@ from typing import Any
 from imece.errors import JobError
 from imece.events import TrainingRequested
 from imece.local import facts, models
-from imece.runtime import card, course, datasets, energy, leaks, ranks, runs
+from imece.runtime import bases, card, course, datasets, energy, leaks, ranks, runs
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.jobs import child
 from imece.runtime.settings import Settings
@@ -32,7 +32,7 @@ def work(job: child.ChildJob) -> dict[str, Any]:
         )
     looked = TrainerSettings().contamination
     leaked = leaks.check(artifacts, request.suites, request.datasets, core.KINDS, looked)
-    base, known = _base(request, settings)
+    base, known = _base(artifacts, request, settings)
     start = recipe.Base(base.path, known.context) if base and known else None
     with ranks.joined() as group:
         unseen = _texts(artifacts, request, "validation")
@@ -50,11 +50,11 @@ def _model(job: child.ChildJob) -> Path:
 
 
 def _base(
-    request: TrainingRequested, settings: Settings
+    artifacts: Artifacts, request: TrainingRequested, settings: Settings
 ) -> tuple[models.LocalModel, facts.Facts] | tuple[None, None]:
     if request.base is None:
         return None, None
-    base = models.resolve(request.base, settings.cache)
+    base = bases.resolve(request.base, artifacts, settings.cache)
     return base, facts.checked(base, settings.forbidden_licenses)
 
 

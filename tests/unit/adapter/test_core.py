@@ -42,13 +42,15 @@ def requested(**fields: Any) -> AdaptationRequested:
     return AdaptationRequested(**{**known, **fields})
 
 
-@pytest.mark.parametrize("base", ["hf:org/name@main", "wheel:a==1", "/models/a", "file:///a"])
+@pytest.mark.parametrize(
+    "base", ["hf:org/name@main", "wheel:a==1", "/models/a", "file:///a", "s3://b/models/a"]
+)
 def test_known_schemes_of_a_base_are_taken(base: str) -> None:
     core.check(requested(base=base))
 
 
 @pytest.mark.parametrize(
-    "base", ["", "gpt2", "http://host/model", "../model", "s3://b/m", "file:m", " /m", "WHEEL:a==1"]
+    "base", ["", "gpt2", "http://host/model", "../model", "s3:b/m", "file:m", " /m", "WHEEL:a==1"]
 )
 def test_an_unknown_scheme_is_rejected_with_a_pointer_to_it(base: str) -> None:
     with pytest.raises(RejectedError) as raised:

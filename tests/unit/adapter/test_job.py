@@ -25,7 +25,7 @@ from imece.events import (
 )
 from imece.events.recipes import PretrainingRecipe
 from imece.local import facts, models
-from imece.runtime import causal, shards
+from imece.runtime import bases, causal, shards
 from imece.runtime.artifacts import Artifacts
 from imece.runtime.course import Around
 from services.adapter import core, job
@@ -177,6 +177,23 @@ def test_a_whole_model_is_a_folder_of_its_own_and_can_be_tuned_again(
     assert json.loads((folder / "imece.json").read_text("utf-8"))["license"] == "mit"
     again = run(tmp_path / "again", result["uri"], ref, rank=2)
     assert (again["whole"], again["metrics"]["rows"]) == (False, len(ROWS))
+
+
+def test_a_whole_model_in_a_remote_store_is_a_base_too_and_nobody_elses_is(
+    tmp_path: Path, base: Path, artifacts: Artifacts
+) -> None:
+    stored = artifacts.put_folder("models/m/1", base)
+    artifacts.root = "s3://bucket/imece"  # the same bytes, as a store elsewhere names them
+    uri = stored.uri.replace(stored.uri.partition("/models/")[0], artifacts.root)
+    found = bases.resolve(uri, artifacts, tmp_path / "cache")
+    assert (found.uri, f"sha256:{found.digest}") == (uri, stored.digest)
+    assert (
+        facts.read(found).parameters == facts.read(models.resolve(str(base), tmp_path)).parameters
+    )
+    for wrong in ("s3://other/models/m/1", f"{uri}0"):
+        with pytest.raises(RejectedError) as raised:
+            bases.resolve(wrong, artifacts, tmp_path / "cache")
+        assert raised.value.reason == "artifact_missing"
 
 
 def test_thumbs_and_pairs_become_an_adapter(
