@@ -14,6 +14,7 @@ from imece.events import AdaptationRecipe, AdaptationRequested, Choices, Study, 
 from imece.events.sweeps import Dimension, Sweep
 from imece.runtime.jobs import Job
 from imece.runtime.jobs.model import TERMINAL
+from services.adapter import core
 
 TRIAL = "trial"
 """Key of a stored request: the study, the number and the parameters of a trial. No event has it."""
@@ -50,12 +51,13 @@ def check(request: AdaptationRequested) -> None:
     for name, dimension in request.sweep.space.items():
         for value in _edges(dimension):
             try:
-                recipe_of(request, {name: value})
+                tried = recipe_of(request, {name: value})
             except (ValidationError, ValueError) as error:
                 told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
                 raise RejectedError(
                     "bad_search_space", f"{name}={value!r}: {told}", f"/sweep/space/{name}"
                 ) from error
+            core.check(request.model_copy(update={"recipe": tried}))
 
 
 def recipe_of(request: AdaptationRequested, parameters: Mapping[str, Any]) -> AdaptationRecipe:

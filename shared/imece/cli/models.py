@@ -13,6 +13,8 @@ from imece.cli.compare import compare
 from imece.cli.errors import handle_errors, load_settings
 from imece.cli.evidence import evidence
 from imece.local import facts, models
+from imece.runtime import bases
+from imece.runtime.artifacts import Artifacts
 
 app = typer.Typer(no_args_is_help=True, help="Base models.")
 app.command()(compare)
@@ -31,7 +33,7 @@ def show(
     the cache if it is not there yet.
     """
     settings = load_settings()
-    model = models.resolve(uri, settings.cache)
+    model = bases.resolve(uri, Artifacts(settings.artifacts_url()), settings.cache)
     known = facts.read(model)
     if as_json:
         typer.echo(json.dumps(described(model, known), ensure_ascii=False))

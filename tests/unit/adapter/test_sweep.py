@@ -65,6 +65,14 @@ def test_a_space_that_leaves_what_a_recipe_may_be_is_refused(
     )
 
 
+def test_a_space_with_a_method_that_cannot_be_merged_is_refused_where_that_is_asked() -> None:
+    space = {"method": Choices(values=("lora", "qlora"))}
+    sweep.check(requested(sweep=Sweep(space=space)))
+    with pytest.raises(RejectedError) as raised:
+        sweep.check(requested(sweep=Sweep(space=space), export="merged"))
+    assert raised.value.reason == "cannot_merge"
+
+
 def test_ranges_are_ordered() -> None:
     with pytest.raises(ValueError, match="above high"):
         IntRange(low=3, high=2)
