@@ -188,3 +188,30 @@ async def test_a_record_of_10_mib_is_refused_and_the_next_one_goes_through(kafka
         await producer.send(new(_record("after-the-big-one", 1), "test"))
     finally:
         await producer.stop()
+
+
+async def test_many_records_at_once_arrive_in_order_beside_single_ones(kafka):
+    await reconcile(kafka)
+    names = [f"{kind}-{time.time_ns()}" for kind in ("many", "single")]
+    async with Client(kafka, "test") as client:
+        since = time.time() - 1
+        await asyncio.gather(
+            client.publish(*(_record(names[0], n) for n in range(3_000))),
+            client.publish(*(_record(names[0], n) for n in range(3_000, 3_200))),
+            *(client.publish(_record(names[1], n)) for n in range(100)),
+        )
+        found = [
+            event.data
+            async for event in client.follow(RecordSubmitted, since=since, timeout=5)
+            if event.data.record_set in names
+        ]
+    texts = {name: [d.record.prompt for d in found if d.record_set == name] for name in names}
+    assert [t for t in texts[names[0]] if _number(t) < 3_000] == [
+        _record(names[0], n).record.prompt for n in range(3_000)
+    ]
+    assert len(texts[names[0]]) == 3_200
+    assert sorted(map(_number, texts[names[1]])) == list(range(100))
+
+
+def _number(prompt: str) -> int:
+    return int(prompt.removeprefix("Question ").partition(":")[0])

@@ -36,22 +36,18 @@ def encode(event: Envelope[Any]) -> Message:
     value = event.data.model_dump_json(exclude_none=True).encode()
     if len(value) > MAX_BYTES:
         raise ContractError("too_large", _too_large(len(value)))
-    headers = {
-        "ce_specversion": "1.0",
-        "ce_id": event.id,
-        "ce_source": event.source,
-        "ce_type": event.data.topic.name,
-        "ce_time": event.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        "content-type": "application/json",
-    }
+    moment = event.time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event.id.encode()),
+        ("ce_source", event.source.encode()),
+        ("ce_type", event.data.topic.name.encode()),
+        ("ce_time", moment.encode()),
+        ("content-type", b"application/json"),
+    ]
     if event.traceparent:
-        headers["traceparent"] = event.traceparent
-    return Message(
-        event.data.topic.name,
-        event.data.key.encode(),
-        value,
-        [(name, text.encode()) for name, text in headers.items()],
-    )
+        headers.append(("traceparent", event.traceparent.encode()))
+    return Message(event.data.topic.name, event.data.key.encode(), value, headers)
 
 
 def decode(kind: type[E], headers: Headers, key: bytes | None, value: bytes | None) -> Envelope[E]:
@@ -69,7 +65,13 @@ def decode(kind: type[E], headers: Headers, key: bytes | None, value: bytes | No
             "wrong_content_type", f"content-type is {content_type!r}; send application/json"
         )
     named = {name[3:]: text for name, text in attributes.items() if name.startswith("ce_")}
-    return _event(kind, named, attributes.get("traceparent"), _json(value), key)
+    trace = attributes.get("traceparent")
+    try:
+        event = kind.model_validate_json(value, extra="ignore")
+    except ValidationError:  # in steps, which tell what is wrong
+        return _event(kind, named, trace, _json(value), key)
+    _check_attributes(kind.topic, named)
+    return _envelope(event, named, trace, key)
 
 
 def _structured(
@@ -95,6 +97,12 @@ def _event(
         event = kind.model_validate(data, extra="ignore")
     except ValidationError as error:
         raise _contract_error(error) from error
+    return _envelope(event, attributes, traceparent, key)
+
+
+def _envelope(
+    event: E, attributes: Mapping[str, str], traceparent: str | None, key: bytes | None
+) -> Envelope[E]:
     _check_key(event, key)
     return Envelope(event, attributes["id"], attributes["source"], _time(attributes), traceparent)
 

@@ -202,8 +202,11 @@ def _subscribe(broker: KafkaBroker, delivery: Delivery) -> Any:
 
 
 async def _without_headers(message: Any, original: Callable[[Any], Awaitable[Any]]) -> Any:
-    """Parse without headers: FastStream dies on headers that are not UTF-8, `decode` does not."""
-    parsed = await original(tuple(dataclasses.replace(record, headers=()) for record in message))
+    """Parse without headers: FastStream dies on headers that are not UTF-8, `decode` does not.
+
+    It has to see one record of the batch; `deliver` takes them all as they came.
+    """
+    parsed = await original((dataclasses.replace(message[0], headers=()),))
     parsed.raw_message = message
     return parsed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -24,10 +25,11 @@ from imece.events import (
     RecordSubmitted,
     caused,
     decode,
+    derived_id,
     encode,
     new,
 )
-from imece.events.base import MAX_BYTES
+from imece.events.base import MAX_BYTES, NAMESPACE
 from tests.unit.imece.golden import golden
 
 NAMES = st.from_regex(r"[a-zA-ZçğıöşüİĞ0-9_.:@/+-]{1,40}", fullmatch=True)
@@ -94,6 +96,11 @@ def test_the_same_cause_gives_the_same_id_and_another_part_another(job: str, par
     data = JobCancelRequested(job=job)
     assert caused(data, "a", cause, part).id == caused(data, "a", cause, part).id
     assert caused(data, "a", cause, part).id != caused(data, "a", cause, part + "x").id
+
+
+@given(st.lists(TEXTS, max_size=4))
+def test_a_derived_id_is_a_uuid5(parts: list[str]) -> None:
+    assert derived_id(*parts) == str(uuid.uuid5(NAMESPACE, "\x1f".join(parts)))
 
 
 @pytest.mark.parametrize(
@@ -175,6 +182,24 @@ def test_an_unknown_field_is_ignored_when_read_and_refused_when_built() -> None:
     assert event == golden(RecordSubmitted)
     with pytest.raises(ValidationError, match="new_field"):
         RecordSubmitted.model_validate(body)
+
+
+@pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("odd", ["1", '"\\ud800"', "NaN", "[" * 150 + "]" * 150, "1" * 400])
+def test_a_body_is_read_alike_in_one_go_and_in_steps(kind: type[Event], odd: str) -> None:
+    message = encode(golden(kind))
+    first = next(iter(json.loads(message.value)))
+    # An odd unknown field, and a field that is there twice: the last one counts.
+    twice = f'{{"{first}": null, "new_field": {odd}, '.encode() + message.value[1:]
+    read = decode(kind, message.headers, message.key, twice)
+    assert read.data == kind.model_validate(json.loads(twice), extra="ignore") == golden(kind).data
+
+
+def test_of_several_faults_the_first_is_named() -> None:
+    bare = _headers(ce_id=b"")
+    assert _reason(headers=bare, value=b"{") == "invalid_json"
+    assert _reason(headers=bare, value=b"{}") == "missing_attribute"
+    assert _reason(headers=bare, key=b"") == "missing_attribute"
 
 
 def test_structured_mode_is_for_public_topics_only() -> None:
