@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 _COMBINING_DOT = "\u0307"
+_POWER = re.compile(r"(?<=[\d)])(?=[⁻⁺]?[⁰¹²³⁴-⁹])(?<![⁰¹²³⁴-⁹])")
+_FRACTION = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 _UNITS_EN = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
 _TEENS_EN = " fifteen sixteen seventeen eighteen nineteen"
 _UNITS_TR = "sıfır bir iki üç dört beş altı yedi sekiz dokuz"
@@ -28,9 +30,13 @@ _LEFT_OF_EQUALS = re.compile(r"[\d(][\d\s.,+\-−*/x×÷()]*=")
 
 @lru_cache(maxsize=64)  # the same question and answer are folded by several steps in a row
 def fold(text: str) -> str:
-    """Return `text` in NFKC, case-folded for English and Turkish, blanks collapsed."""
+    """Return `text` in NFKC, case-folded for English and Turkish, blanks collapsed.
+
+    NFKC alone makes 22 of 2² and 31⁄2 of 3½: they become 2^2 and 3 1⁄2.
+    """
     if text.isascii():
         return " ".join(text.lower().split())
+    text = _FRACTION.sub(" ", _POWER.sub("^", text))
     folded = unicodedata.normalize("NFKC", text).casefold().replace(_COMBINING_DOT, "")
     return " ".join(folded.replace("ı", "i").replace("’", "'").replace("−", "-").split())
 

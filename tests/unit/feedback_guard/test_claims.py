@@ -178,3 +178,14 @@ def test_a_question_turned_round_is_another_claim(one: str, other: str):
 
 def test_thanks_are_no_part_of_a_question():
     assert claim_id("t", "What is the capital of France? Thanks!") == claim_id("t", FRANCE)
+
+
+def test_a_power_is_not_a_longer_number():
+    assert expression("2²+1") is None, "not 22+1, which would be certified as 23"
+    assert (
+        question_key("What is 2²?") == question_key("What is 2^2?") != question_key("What is 22?")
+    )
+    assert answer_key("10²") != answer_key("102")
+    assert answer_key("2⁻¹") != answer_key("2-1")
+    assert numbers("10¹²") != {Fraction(1012)}
+    assert Fraction(31) not in numbers("3½")
