@@ -43,6 +43,7 @@ _EVEN = 0.7
 _MOST = 3  # spans that an ordinary text adds in a round
 _ANSWER = 1_200  # characters that are read of a long answer
 _SPAN = 3  # tokens of the shortest span that is learned from
+_ASCII = str.maketrans("çğöşü", "cgosu")
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Whole = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -243,10 +244,16 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(arguments[0])
     examples = [*authored(), *borrowed(folder)]
     ordinary = [e.text for e in examples if not e.bad]
-    words = {word for text in ordinary for word in background.words_of(text)}
-    _beside("background.bin").write_bytes(background.pack(words.union(background.words_of(COMMON))))
+    words = {word for text in [*ordinary, COMMON] for word in background.words_of(text)}
+    _beside("background.bin").write_bytes(background.pack(words | _ordering()))
     _beside("injection.bin").write_bytes(pack(fit(examples)))
     sys.stdout.write(f"{len(examples)} examples\n")
+
+
+def _ordering() -> set[str]:
+    """Return the words of our orders, which glued ones are cut into; Turkish ones in ASCII too."""
+    words = {w for _, text in phrases.written("orders.txt", 40) for w in background.words_of(text)}
+    return words | {word.translate(_ASCII) for word in words}
 
 
 def turkish(folder: Path) -> list[str]:

@@ -10,13 +10,14 @@ import base64
 import binascii
 import re
 
+from imece.runtime.text import fold
 from services.feedback_guard import background
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
 _HEX = re.compile(r"(?:(?:0x|\\x|%)?[0-9a-fA-F]{2}[\s:,-]?){12,}")
 _LEET = re.compile(r"[^\W\d_][013457@$][^\W\d_]")
 _APART = re.compile(r"(?<!\w)(?:[^\W_][\s.\-_*·|/]{1,3}){8,}[^\W_](?!\w)")
-_GLUED = re.compile(r"[a-zA-Z\u00c0-\u024f]{24,}")
+_GLUED = re.compile(r"[a-zA-Z\u00c0-\u024f]{18,}")
 _LEET_WORD = re.compile(r"[\w@$]+")
 _LETTERS = str.maketrans("013457@$", "oieastas")
 _DIGIT = re.compile("[0-9@$]")
@@ -102,7 +103,7 @@ def _joined(run: str) -> str:
 
 def _split(letters: str) -> str:
     """Cut a run of letters into as few known words as possible."""
-    folded = letters.casefold().translate(_LETTERS)
+    folded = fold(letters).translate(_LETTERS)
     best: list[tuple[int, int]] = [(0, 0)]
     for end in range(1, len(folded) + 1):
         ways = [(best[end - 1][0] + _UNKNOWN, end - 1)]
