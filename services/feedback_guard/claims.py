@@ -17,7 +17,8 @@ FILLER = frozenset(
         "a an the is are was be of in on at to for from do does did you me my we i it that this "
         "what which who how whats tell name give please can could would know say answer "
         "question many much has have had get got city called does one there and or with should "
-        "ne nedir neresidir hangi kim kaç kaçtır eder söyle lütfen bir mi mı mu mü ve ile için "
+        "ne nedir neresi neresidir hangi hangisi hangisidir şehir şehri kim kaç kaçtır eder söyle "
+        "lütfen bir mi mı mu mü ve ile için "
         "colour:color quiz class let see normal thanks teşekkürler sağol"
     ).split()
 )
@@ -44,6 +45,8 @@ _PLAIN = re.compile(r"-?(?:\d+(?:[.,]\d+)?|[1-9]\d{0,2}(?:[.,]\d{3})+)")
 _WORD = re.compile(r"\d+(?:[.,]\d+)?|[^\W\d_]+")
 _SIGN = re.compile(r"[^\w\s.,!?'\"():;*`_–—‘“-„•«»-]|-(?<!\S-)(?=\d)")
 _SUM = re.compile(r"(?:(?:[a-z]|[\d\s.,+*/x×÷()-]*)\s*=)+")
+_GENITIVE = re.compile(r"'(?:s|n?[iuü]n)\b")
+"""Of English and Turkish names; other Turkish endings tell who did what to whom, and stay."""
 _LONGEST = 200
 _CODE = re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w+.*:", re.MULTILINE)
 _LEAD = re.compile(
@@ -114,7 +117,7 @@ def answer_key(answer: str, question: str = "") -> str:
         return day
     if text in arithmetic.WORDS:
         return str(arithmetic.WORDS[text])
-    words = _WORD.findall(text.replace("'s", " "))
+    words = _WORD.findall(_bare(text))
     named, count = _named(question)
     extra, signs = _beside(words, named), _SIGN.findall(text)
     padded = len(words) > len(extra) + min(count, _AGAIN) + _ASIDE
@@ -146,7 +149,7 @@ def _digest(text: str) -> str:
 
 def extra_words(answer: str, question: str) -> list[str]:
     """List the words and numbers of an answer that are neither filler nor the question's own."""
-    text = _LEAD.sub("", fold(answer)).replace("'s", " ")
+    text = _bare(_LEAD.sub("", fold(answer)))
     return _beside(_WORD.findall(text), _named(question)[0])
 
 
@@ -192,12 +195,18 @@ def _readings(number: str) -> list[str]:
 
 
 def _words(question: str) -> list[str]:
-    return [_stem(word) for word in _WORD.findall(fold(question).replace("'s", " "))]
+    return [_stem(word) for word in _WORD.findall(_bare(fold(question)))]
+
+
+def _bare(text: str) -> str:
+    return _GENITIVE.sub(" ", text)
 
 
 @lru_cache(maxsize=16_384)
 def _stem(word: str) -> str:
     word = _SAME.get(word, word)
-    if word not in FILLER and len(word) > 3 and word.endswith("s") and not word.endswith("ss"):
-        return word[:-1]
-    return word
+    if word in FILLER:
+        return word
+    if len(word) > 5 and word.endswith(("nin", "nun", "nün")):
+        return word[:-3]  # a genitive without its apostrophe
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word

@@ -42,6 +42,8 @@ def test_calculations_agree_with_python(terms: list[int], data: st.DataObject):
         ("What colour is the sky?", "Tell me the color of the sky."),
         ("How many legs does a spider have?", "Spiders have how many legs?"),
         ("Fransa'nın başkenti neresidir?", "fransa'nın BAŞKENTİ neresidir"),
+        ("Fransa'nın başkenti neresidir?", "Fransanın başkenti hangi şehir?"),
+        ("Paris'in nüfusu kaç?", "Paris’in nüfusu nedir?"),
         ("What is two plus two?", "2 + 2 = ?"),
     ],
 )
@@ -55,6 +57,7 @@ def test_paraphrases_are_one_claim(one: str, other: str):
         ("What is the capital of France?", "What is the capital of Italy?"),
         ("Fransa'nın başkenti neresidir?", "İtalya'nın başkenti neresidir?"),
         ("İki artı iki kaç eder?", "İki artı üç kaç eder?"),
+        ("Ankara'dan İzmir'e kaç km?", "İzmir'den Ankara'ya kaç km?"),
         ("How many days has a week?", "How many weeks has a day?"),
         ("When was Einstein born?", "Where was Einstein born?"),
         ("Is a whale a fish?", "Is a whale not a fish?"),
