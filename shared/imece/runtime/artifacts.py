@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,36 +55,30 @@ class Artifacts:
 
     def put(self, path: str, data: bytes) -> Stored:
         """Store `data` at `path`; storing the same again changes nothing."""
-        try:
-            obstore.put(self._store, path, data)
-        except OSError as error:
-            raise _full_or_unavailable(self.root, error) from error
-        except obstore.exceptions.BaseError as error:
-            raise _full_or_unavailable(self.root, error) from error
+        self._put(path, data)
         return Stored(f"{self.root}/{path}", digest(data), len(data))
 
     def get(self, uri: str, expected: str | None = None) -> bytes:
         """Return the bytes at `uri`; `RejectedError` when gone or not what `expected` says."""
-        path = self._path(uri)
-        try:
-            data = bytes(obstore.get(self._store, path).bytes())
-        except FileNotFoundError as error:
-            raise RejectedError("artifact_missing", f"{uri} is not in the store") from error
-        except obstore.exceptions.BaseError as error:
-            raise UnavailableError(f"artifact store {self.root}: {error}") from error
+        data = b"".join(self._chunks(uri))
         if expected is not None and digest(data) != expected:
-            raise RejectedError("artifact_corrupt", f"{uri} is not {expected}: its bytes changed")
+            raise _corrupt(uri, expected)
         return data
 
     def put_folder(self, prefix: str, folder: Path) -> Stored:
-        """Store the files of `folder` under `prefix`, the manifest last; its hash is the digest."""
+        """Store the files of `folder` under `prefix`, the manifest last; its hash is the digest.
+
+        Files are read in pieces, here and in `fetch_folder`: weights may be larger than memory.
+        """
         files = []
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             name = path.relative_to(folder).as_posix()
             if name == MANIFEST:
                 continue
-            stored = self.put(f"{prefix}/{name}", path.read_bytes())
-            files.append({"name": name, "size": stored.size, "sha256": stored.digest})
+            with path.open("rb") as file:
+                known = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            self._put(f"{prefix}/{name}", path)
+            files.append({"name": name, "size": path.stat().st_size, "sha256": known})
         manifest = canonical_json({"files": files})
         stored = self.put(f"{prefix}/{MANIFEST}", manifest)
         return Stored(
@@ -104,7 +99,7 @@ class Artifacts:
                 if not path.resolve().is_relative_to(work.resolve()):
                     raise RejectedError("artifact_corrupt", f"{uri} names {file['name']!r}")
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(self.get(f"{uri}/{file['name']}", file["sha256"]))
+                self._fetch(f"{uri}/{file['name']}", file["sha256"], path)
             (work / MANIFEST).write_bytes(manifest)
             with contextlib.suppress(FileExistsError, OSError):
                 os.rename(work, target)  # another process may have been faster
@@ -113,6 +108,31 @@ class Artifacts:
         if not (target / MANIFEST).exists():
             raise JobError("disk_full", f"{target} could not be written", retry=True)
         return target
+
+    def _put(self, path: str, data: bytes | Path) -> None:
+        try:
+            obstore.put(self._store, path, data)
+        except (OSError, obstore.exceptions.BaseError) as error:
+            raise _full_or_unavailable(self.root, error) from error
+
+    def _chunks(self, uri: str) -> Iterator[bytes]:
+        path = self._path(uri)
+        try:
+            for chunk in obstore.get(self._store, path).stream():
+                yield bytes(chunk)
+        except FileNotFoundError as error:
+            raise RejectedError("artifact_missing", f"{uri} is not in the store") from error
+        except obstore.exceptions.BaseError as error:
+            raise UnavailableError(f"artifact store {self.root}: {error}") from error
+
+    def _fetch(self, uri: str, expected: str, into: Path) -> None:
+        found = hashlib.sha256()
+        with into.open("wb") as file:
+            for chunk in self._chunks(uri):
+                found.update(chunk)
+                file.write(chunk)
+        if f"sha256:{found.hexdigest()}" != expected:
+            raise _corrupt(uri, expected)
 
     def _path(self, uri: str) -> str:
         if not uri.startswith(self.root + "/"):
@@ -128,6 +148,10 @@ def digest(data: bytes) -> str:
 def canonical_json(value: object) -> bytes:
     """Return JSON with sorted keys and no spaces, so that equal values have equal hashes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _corrupt(uri: str, expected: str) -> RejectedError:
+    return RejectedError("artifact_corrupt", f"{uri} is not {expected}: its bytes changed")
 
 
 def _full_or_unavailable(root: str, error: BaseException) -> Exception:
