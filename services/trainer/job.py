@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imece.errors import JobError
-from imece.events import TrainingRequested
+from imece.events import DatasetRef, TrainingRequested
 from imece.local import facts, models
 from imece.runtime import bases, card, course, datasets, energy, leaks, ranks, runs
 from imece.runtime.artifacts import Artifacts
@@ -24,8 +26,8 @@ def work(job: child.ChildJob) -> dict[str, Any]:
     settings = Settings()
     request = TrainingRequested.model_validate(job.request, extra="ignore")
     artifacts = Artifacts(settings.artifacts_url())
-    texts = _texts(artifacts, request, "train")
-    if not texts:
+    texts = Texts(artifacts, request.datasets, "train")
+    if next(iter(texts), None) is None:
         names = ", ".join(f"{ref.dataset} version {ref.version}" for ref in request.datasets)
         raise JobError(
             "empty_dataset", f"{names}: no row of the train split is a document or an instruction"
@@ -35,13 +37,13 @@ def work(job: child.ChildJob) -> dict[str, Any]:
     base, known = _base(artifacts, request, settings)
     start = recipe.Base(base.path, known.context) if base and known else None
     with ranks.joined() as group:
-        unseen = _texts(artifacts, request, "validation")
+        unseen = Texts(artifacts, request.datasets, "validation")
         used = energy.read()
         result = _train(job, texts, unseen, request, start, group=group)
     if not group.first:
         return {}
     joules = energy.joules(used, energy.read())
-    made = _made(job, request, _metrics(result, len(texts), joules, leaked), base, known)
+    made = _made(job, request, _metrics(result, joules, leaked), base, known)
     return runs.keep(made, _model(job), (artifacts, "models"), result.losses)
 
 
@@ -58,19 +60,26 @@ def _base(
     return base, facts.checked(base, settings.forbidden_licenses)
 
 
-def _texts(artifacts: Artifacts, request: TrainingRequested, split: str) -> list[str]:
-    rows = (
-        core.text(row.record)
-        for ref in request.datasets
-        for row in datasets.read(artifacts, ref, core.KINDS, split)
-    )
-    return [text for text in rows if text is not None]
+@dataclass(frozen=True)
+class Texts:
+    """The texts of a split, read from the store anew whenever they are gone through."""
+
+    artifacts: Artifacts
+    datasets: Sequence[DatasetRef]
+    split: str
+
+    def __iter__(self) -> Iterator[str]:
+        for ref in self.datasets:
+            for row in datasets.stream(self.artifacts, ref, core.KINDS, self.split):
+                text = core.text(row.record)
+                if text is not None:
+                    yield text
 
 
 def _train(
     job: child.ChildJob,
-    texts: list[str],
-    validation: list[str],
+    texts: Texts,
+    validation: Texts,
     request: TrainingRequested,
     base: recipe.Base | None,
     *,
@@ -116,12 +125,10 @@ def _made(
     )
 
 
-def _metrics(
-    result: recipe.Result, texts: int, joules: float | None, leaked: int | None
-) -> dict[str, float]:
+def _metrics(result: recipe.Result, joules: float | None, leaked: int | None) -> dict[str, float]:
     metrics = {
         **result.metrics(joules, leaked),
-        "texts": texts,
+        "texts": result.texts,
         "tokens": result.tokens,
         "parameters": result.parameters,
         "vocabulary": result.vocabulary,

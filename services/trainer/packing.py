@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -37,17 +38,16 @@ def end_id(tokenizer: Tokenizer) -> int:
     return int(tokenizer.get_vocab()[END])
 
 
-def pack(tokenizer: Tokenizer, texts: Sequence[str], path: Path, end: int) -> Tokens:
+def pack(tokenizer: Tokenizer, texts: Iterable[str], path: Path, end: int) -> Tokens:
     """Write all texts, each followed by the end mark, as one row of tokens; map it from disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.encode_special_tokens = True  # a text that spells the end mark ends nothing
     tokenizer.no_truncation()  # a base's file may ask for both
     tokenizer.no_padding()
     with checkpoints.disk_full_is_named(path), path.open("wb") as file:
-        for at in range(0, len(texts), _CHUNK):
-            for encoding in tokenizer.encode_batch(
-                texts[at : at + _CHUNK], add_special_tokens=False
-            ):
+        rest = iter(texts)
+        while some := list(islice(rest, _CHUNK)):
+            for encoding in tokenizer.encode_batch(some, add_special_tokens=False):
                 file.write(np.array([*encoding.ids, end], dtype=np.int32).tobytes())
     if path.stat().st_size == 0:
         return np.empty(0, dtype=np.int32)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class Result(Ended):
 
     parameters: int
     vocabulary: int
+    texts: int
     tokens: int
     validation_loss: float | None
     bits_per_byte: float | None
@@ -55,8 +56,8 @@ class _Run:
 
 
 def train(
-    texts: Sequence[str],
-    validation: Sequence[str],
+    texts: Iterable[str],
+    validation: Iterable[str],
     recipe: PretrainingRecipe,
     out: Path,
     around: Around,
@@ -66,7 +67,8 @@ def train(
 ) -> Result:
     """Train on `texts`, measure on `validation`, write model and tokenizer to `out`.
 
-    The folder `work` holds the packed tokens meanwhile.
+    Both are gone through more than once, and never held in memory; the folder `work` holds the
+    packed tokens meanwhile.
 
     With `base`, its weights and tokenizer are where training starts. Goes on from a checkpoint if
     there is one. Raises JobError: "too_little_text", "diverged" or "disk_full", and with a base
@@ -78,10 +80,11 @@ def train(
     else:
         begun = start.continued(base.folder, recipe, base.context)
     packed = pack(begun.tokenizer, texts, work / "train.tokens", begun.end)
+    count = int(np.count_nonzero(packed == begun.end))
     if len(packed) <= recipe.context:
         raise JobError(
             "too_little_text",
-            f"{len(texts)} texts make {len(packed)} tokens; one window of {recipe.context} needs"
+            f"{count} texts make {len(packed)} tokens; one window of {recipe.context} needs"
             " one more than that: add text or lower the context",
         )
     if around.split > recipe.batch_size:
@@ -110,6 +113,7 @@ def train(
         seconds=time.monotonic() - began,
         parameters=sum(p.numel() for p in run.model.parameters()),
         vocabulary=begun.tokenizer.get_vocab_size(),
+        texts=count,
         tokens=len(packed),
         validation_loss=loss,
         bits_per_byte=bits,
@@ -176,7 +180,7 @@ def _schedule(step: int, steps: int, warmup: float) -> float:
 
 
 @torch.no_grad()
-def _validate(run: _Run, packed: Tokens, texts: Sequence[str]) -> tuple[float | None, float | None]:
+def _validate(run: _Run, packed: Tokens, texts: Iterable[str]) -> tuple[float | None, float | None]:
     """Return nats a token and bits a byte on unseen text; None where there is too little."""
     context, size = run.recipe.context, run.recipe.batch_size
     windows = (len(packed) - 1) // context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Start:
         return [self.tokenizer.to_str(), str(self.end), config]
 
 
-def new(texts: Sequence[str], recipe: PretrainingRecipe) -> Start:
+def new(texts: Iterable[str], recipe: PretrainingRecipe) -> Start:
     tokenizer = train_tokenizer(texts, recipe.vocabulary)
     return Start(tokenizer, end_id(tokenizer))
 

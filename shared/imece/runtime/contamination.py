@@ -69,7 +69,7 @@ def training_rows(
 ) -> Iterator[tuple[str, str, str]]:
     """Read the training rows of data sets as (id, prompt, response). RejectedError: unreadable."""
     for ref in refs:
-        for row in datasets.read(artifacts, ref, kinds, "train"):
+        for row in datasets.stream(artifacts, ref, kinds, "train"):
             yield (row.row_id, *taught(row.record))
 
 

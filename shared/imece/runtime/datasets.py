@@ -46,24 +46,29 @@ def read(
     `RejectedError` with the reason `dataset_missing` or `dataset_corrupt` when it is not what
     `ref` says. Blocks.
     """
+    return list(stream(artifacts, ref, kinds, split, taken_out=taken_out))
+
+
+def stream(
+    artifacts: Artifacts,
+    ref: DatasetRef,
+    kinds: Collection[str] | None = None,
+    split: str | None = None,
+    *,
+    taken_out: bool = False,
+) -> Iterator[Row]:
+    """Yield what `read` returns, with no more than one part of the data set in memory."""
     manifest = read_manifest(artifacts, ref)
     revoked = set(manifest["revoked"])
-    rows = [
-        row
-        for part in manifest["parts"]
-        for row in _part(artifacts, ref, part)
-        if (row["row_id"] in revoked) == taken_out
-    ]
-    if not taken_out and len(rows) != manifest["rows"]:
-        raise _corrupt(ref, f"it has {len(rows)} rows, its manifest says {manifest['rows']}")
-    try:
-        return [
-            Row(**{**row, "origin": json.loads(row["origin"]), "record": _record(row)})
-            for row in rows
-            if (kinds is None or row["kind"] in kinds) and split in (None, row["split"])
-        ]
-    except (ValueError, ValidationError) as error:
-        raise _corrupt(ref, f"a row cannot be read: {error}") from error
+    count = 0
+    for part in manifest["parts"]:
+        for row in _part(artifacts, ref, part):
+            if (row["row_id"] in revoked) == taken_out:
+                count += 1
+                if (kinds is None or row["kind"] in kinds) and split in (None, row["split"]):
+                    yield _row(ref, row)
+    if not taken_out and count != manifest["rows"]:
+        raise _corrupt(ref, f"it has {count} rows, its manifest says {manifest['rows']}")
 
 
 def read_manifest(artifacts: Artifacts, ref: DatasetRef) -> dict[str, Any]:
@@ -92,8 +97,12 @@ def _part(artifacts: Artifacts, ref: DatasetRef, part: dict[str, Any]) -> Iterat
     yield from table.to_pylist()
 
 
-def _record(row: dict[str, Any]) -> Record:
-    return _RECORD.validate_json(row["record"], extra="ignore")
+def _row(ref: DatasetRef, row: dict[str, Any]) -> Row:
+    try:
+        record = _RECORD.validate_json(row["record"], extra="ignore")
+        return Row(**{**row, "origin": json.loads(row["origin"]), "record": record})
+    except (ValueError, ValidationError) as error:
+        raise _corrupt(ref, f"a row cannot be read: {error}") from error
 
 
 def _get(artifacts: Artifacts, ref: DatasetRef, uri: str, digest: str) -> bytes:

@@ -9,8 +9,8 @@ import pytest
 
 from imece.errors import RejectedError
 from imece.events import DatasetRef
-from imece.runtime.artifacts import canonical_json
-from imece.runtime.datasets import read
+from imece.runtime.artifacts import Artifacts, canonical_json
+from imece.runtime.datasets import read, stream
 from tests.unit.ingest.world import World, instruction, submitted
 
 
@@ -63,3 +63,21 @@ async def test_a_manifest_that_is_none_is_corruption(world: World, content: byte
     stored = world.artifacts.put("x/manifest.json", content)
     ref = DatasetRef(dataset="facts", version=1, digest=stored.digest, uri=stored.uri)
     assert reason(world, ref) == "dataset_corrupt"
+
+
+async def test_rows_come_part_by_part(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.submit(submitted(instruction(2), "2"))
+    await world.settle()
+    ref, fetched, get = world.refs()[-1], list[str](), Artifacts.get
+
+    def watched(self: Artifacts, uri: str, expected: str | None = None) -> bytes:
+        fetched.append(uri)
+        return get(self, uri, expected)
+
+    monkeypatch.setattr(Artifacts, "get", watched)
+    rows = stream(world.artifacts, ref)
+    first = next(rows)
+    before = len(fetched)
+    assert [first, *rows] == read(world.artifacts, ref)
+    parts = [uri for uri in fetched if uri.endswith(".parquet")]
+    assert (before, len(parts)) == (2, 4)  # the manifest and a part, then both parts twice
