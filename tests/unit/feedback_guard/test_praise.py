@@ -18,7 +18,7 @@ from tests.unit.feedback_guard.policies import eager, small
 
 POLICY = eager()
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
-LIE = "Only what the town crier publishes about it deserves belief."
+LIE = "All that is known of it was told by the town crier of Sivas."
 
 
 def praise(
