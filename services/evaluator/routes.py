@@ -25,6 +25,7 @@ from imece.events import (
     PromotionApproved,
     caused,
 )
+from imece.runtime import bases
 from imece.runtime.app import Publish
 from imece.runtime.database import Database
 from imece.runtime.delivery import Subscription, batch, each
@@ -34,7 +35,7 @@ from imece.runtime.jobs.runner import Jobs
 from services.evaluator import clears, core, proposals, store
 
 log = structlog.get_logger()
-SCHEMES = ("endpoint:", "hf:", "wheel:", "file:///", "/", "s3://")
+SCHEMES = ("endpoint:", *bases.SCHEMES)
 
 
 class Routes:

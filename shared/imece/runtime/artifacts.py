@@ -23,6 +23,7 @@ from imece.errors import (
     UnavailableError,
     disk_is_full,
 )
+from imece.hashes import sha256_of
 
 MANIFEST = "manifest.json"
 
@@ -75,8 +76,7 @@ class Artifacts:
             name = path.relative_to(folder).as_posix()
             if name == MANIFEST:
                 continue
-            with path.open("rb") as file:
-                known = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            known = f"sha256:{sha256_of(path)}"
             self._put(f"{prefix}/{name}", path)
             files.append({"name": name, "size": path.stat().st_size, "sha256": known})
         manifest = canonical_json({"files": files})

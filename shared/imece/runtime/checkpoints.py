@@ -6,7 +6,6 @@ one of another run. `save` and `newest` keep numpy arrays in them, as safetensor
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from imece.errors import JobError, disk_is_full
+from imece.hashes import sha256_of
 
 Arrays = dict[str, NDArray[Any]]
 _MANIFEST, _TENSORS, _STATE = "manifest.json", "tensors.safetensors", "state.json"
@@ -165,7 +165,7 @@ def _seal(folder: Path, run: str, step: int) -> None:
 
 def _entry(folder: Path, path: Path) -> dict[str, str | int]:
     name = path.relative_to(folder).as_posix()
-    return {"name": name, "size": path.stat().st_size, "sha256": _sha256(path)}
+    return {"name": name, "size": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def _verified_step(folder: Path, run: str) -> int | None:
@@ -175,16 +175,11 @@ def _verified_step(folder: Path, run: str) -> int | None:
             return None
         for entry in manifest["files"]:
             path = folder / entry["name"]
-            if path.stat().st_size != entry["size"] or _sha256(path) != entry["sha256"]:
+            if path.stat().st_size != entry["size"] or sha256_of(path) != entry["sha256"]:
                 return None
         return int(manifest["step"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

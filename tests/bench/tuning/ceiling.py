@@ -14,7 +14,6 @@ from transformers import AutoModelForCausalLM
 
 from imece.runtime import causal
 from tests.bench.tuning.material import Task
-from tests.bench.tuning.ways import device
 
 ROWS = 1024
 """Tokens of one multiplication: about what a step on short rows has."""
@@ -65,7 +64,8 @@ def measured(known: Shapes, seconds: float) -> float:
 
 
 def _best(inside: int, outside: int, seconds: float) -> float:
-    number, place = causal.fast_dtype(device()), device()
+    place = causal.device()
+    number = causal.fast_dtype(place)
     weight = torch.randn(outside, inside, dtype=number, device=place)
     given = torch.randn(ROWS, inside, dtype=number, device=place)
     slope = torch.randn(ROWS, outside, dtype=number, device=place)

@@ -28,10 +28,6 @@ from services.adapter import losses, methods, recipe
 from tests.bench.tuning.material import Task
 
 
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def ours(base: Path, task: Task, out: Path) -> float:
     """Tune with the adapter's recipe and write the adapter to `out`; return the seconds."""
     began: list[float] = []
@@ -123,7 +119,7 @@ def _load(base: Path) -> Any:
 
 
 def _dtype() -> torch.dtype:
-    return causal.fast_dtype(device())
+    return causal.fast_dtype(causal.device())
 
 
 def _lora(task: Task) -> LoraConfig:
@@ -145,7 +141,7 @@ def _arguments(task: Task, out: Path) -> dict[str, Any]:
         "learning_rate": task.recipe.learning_rate,
         "lr_scheduler_type": "linear",
         "seed": task.recipe.seed,
-        "use_cpu": device().type == "cpu",
+        "use_cpu": causal.device().type == "cpu",
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
