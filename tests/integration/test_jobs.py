@@ -6,12 +6,13 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,14 @@ class Bench:
 
     async def over(self, job: str) -> Job:
         return await self.state(job, "succeeded", "failed", "cancelled")
+
+    def freeze(self, pid: int) -> None:
+        """Stop a process while it cannot hold the database's lock, or nobody could go on."""
+        with closing(sqlite3.connect(self.folder / "jobs.db", timeout=30)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            os.kill(pid, signal.SIGSTOP)
+            while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+                time.sleep(0.01)
 
     @contextmanager
     def runner(self, lease: float) -> Iterator[subprocess.Popen[bytes]]:
@@ -265,7 +274,7 @@ async def test_a_runner_that_slept_past_its_lease_is_fenced(bench: Bench) -> Non
     await bench.submit(bench.jobs(), "j", steps=100, seconds=0.03)
     with bench.runner(lease=0.6) as sleeper:
         await bench.until(lambda: len(bench.steps()) >= 12)
-        sleeper.send_signal(signal.SIGSTOP)
+        await asyncio.to_thread(bench.freeze, sleeper.pid)
         child = bench.steps()[0][2]
         async with running(bench.jobs(lease_seconds=1)):
             await bench.until(lambda: any(token == 2 for token, _, _ in bench.steps()))
