@@ -20,8 +20,7 @@ from services.feedback_guard.state import Claim, account_id, slot
 _TABLE = tables.ASK
 _AT_ONCE = 100
 _DAY = 86_400
-_RETRY = 3_600
-_SOON = 1
+_RETRY, _SOON = 3_600, 1
 
 
 @dataclass
@@ -51,7 +50,7 @@ class _Desk:
         if not wanted:
             return None
         drawn = self._draw(item, scored, names, wanted)
-        due = now + (3600 * self.policy.panel.patience_hours if drawn else self._retry(scored))
+        due = now + self._patience(scored, drawn)
         invited = json.dumps([*names, *drawn], ensure_ascii=False)
         self.open[key] = {
             **row,
@@ -62,9 +61,14 @@ class _Desk:
         }
         return panel.request(item, scored, drawn, self.keys, self.policy) if drawn else None
 
-    def _retry(self, scored: FeedbackScored) -> int:
-        """Return after how many seconds to draw again; users who are missing may come any time."""
-        return _SOON if self._few(scored.feedback.tenant) else _RETRY
+    def _patience(self, scored: FeedbackScored, drawn: Sequence[str]) -> float:
+        """Return after how many seconds to draw again: half as long as it has waited, at least.
+
+        So what nobody answers is not taken up over and over.
+        """
+        waited = (self.now - scored.submitted).total_seconds()
+        least = _SOON if self._few(scored.feedback.tenant) else _RETRY
+        return max(self.policy.panel.patience_hours * 3_600 if drawn else least, waited / 2)
 
     def _few(self, tenant: str) -> bool:
         """Tell whether so few users are known that some accounts could be most of them."""
@@ -120,31 +124,26 @@ class _Desk:
 
 def invite(
     connection: Connection,
-    waiting: Sequence[FeedbackScored],
+    waiting: Mapping[str, FeedbackScored],
     now: datetime,
     policy: Policy,
     keys: Mapping[str, bytes],
     *,
-    cause: str = "",
+    newest: str,
 ) -> list[OpinionRequested]:
-    """Return whom to ask about feedback that waits; `cause` is the event, by default its own.
+    """Return whom to ask about feedback that waits, by the event that is the cause.
 
-    Also asks others in place of those who have been silent for too long at `now`.
+    Also asks others in place of those who have been silent for too long at `now`, which the
+    `newest` event tells.
     """
-    silent = _overdue(connection, now)
-    asked = {key_of(s): s for s in [*silent, *waiting] if s.stance > 0}
+    asked = {key_of(s): (newest, s) for s in _overdue(connection, now)}
+    asked |= {key_of(s): (cause, s) for cause, s in waiting.items() if s.stance > 0}
     if not asked:
         return []
-    desk = _desk(connection, asked, now, policy, keys)
-    fresh = {key_of(s) for s in waiting}
-    newest = store.key_of(waiting[-1]) if waiting else ""
-    found = []
-    for key, scored in asked.items():
-        why = cause or (store.key_of(scored) if key in fresh else newest)
-        request = desk.next(scored, why)
-        found += [request] if request is not None else []
+    desk = _desk(connection, {key: s for key, (_, s) in asked.items()}, now, policy, keys)
+    found = [desk.next(scored, cause) for cause, scored in asked.values()]
     _save(connection, desk)
-    return found
+    return [request for request in found if request is not None]
 
 
 def after(
@@ -160,7 +159,7 @@ def after(
     found = rows.decisions(connection, [feedback]).get(feedback)
     if found is None or found.decided.verdict != "quarantine":
         return []
-    return invite(connection, [found.scored], now, policy, keys, cause=cause)
+    return invite(connection, {cause: found.scored}, now, policy, keys, newest=cause)
 
 
 def key_of(scored: FeedbackScored) -> str:
@@ -170,16 +169,15 @@ def key_of(scored: FeedbackScored) -> str:
 
 def _overdue(connection: Connection, now: datetime) -> list[FeedbackScored]:
     """Return feedback on which invited users are silent; what waits no more is forgotten."""
-    late = select(_TABLE).where(_TABLE.c.due < now.timestamp())
+    late = select(_TABLE.c.key, _TABLE.c.feedback).where(_TABLE.c.due < now.timestamp())
     late = late.order_by(_TABLE.c.due, _TABLE.c.key).limit(_AT_ONCE)
-    found = {row.feedback: row.key for row in connection.execute(late)}
-    if not found:
+    keys = {row.feedback: row.key for row in connection.execute(late)}
+    if not keys:
         return []
-    known = rows.decisions(connection, found)
-    waits = {key for key, each in known.items() if rows.waits(each)}
-    over = [key for feedback, key in found.items() if feedback not in waits]
+    found = rows.waiting(connection, keys)
+    over = [key for feedback, key in keys.items() if feedback not in found]
     connection.execute(delete(_TABLE).where(_TABLE.c.key.in_(over)))
-    return [known[key].scored for key in found if key in waits]
+    return [found[feedback] for feedback in keys if feedback in found]
 
 
 def _desk(

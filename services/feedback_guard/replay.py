@@ -75,17 +75,18 @@ class Guard:
         for item in scored:
             if item.changed is not None:
                 changed += later.revoke(connection, takeover(item), self.policy)
-        newest = max(event.time for event in events)
+        newest = max(scored, key=lambda item: item.submitted)
         changed += later.backed(connection, scored, self.policy)
-        changed += later.expire(connection, newest, self.policy)
+        changed += later.expire(connection, newest.submitted, self.policy)
         if not self.asks:
             return decided, changed, []
-        waiting = [
-            item
+        waiting = {
+            store.key_of(item): item
             for item, found in zip(scored, decided, strict=True)
             if found.verdict == "quarantine"
-        ]
-        asked = asking.invite(connection, waiting, newest, self.policy, self._keys or {})
+        }
+        at, cause = newest.submitted, store.key_of(newest)
+        asked = asking.invite(connection, waiting, at, self.policy, self._keys or {}, newest=cause)
         return decided, changed, asked
 
     def learn(self, answers: Mapping[str, str], tenant: str = "default") -> list[FeedbackDecided]:

@@ -102,6 +102,17 @@ def decisions(connection: Connection, keys: Iterable[str]) -> dict[str, Decision
     return {row.feedback: decision(row) for row in found}
 
 
+def waiting(connection: Connection, keys: Iterable[str]) -> dict[str, FeedbackScored]:
+    """Return what was scored of those among these decisions that evidence may still change."""
+    table = tables.DECISION
+    found = matching(connection, table.c.feedback, keys)
+    return {
+        row.feedback: FeedbackScored.model_validate_json(row.scored)
+        for row in found
+        if row.expires is not None
+    }
+
+
 def refused(connection: Connection, keys: Iterable[str]) -> dict[str, FeedbackDecided]:
     """Return the decisions about events that were invalid."""
     table = tables.REFUSED

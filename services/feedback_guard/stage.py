@@ -45,16 +45,16 @@ def two(
 ) -> Done:
     """Decide a batch at `now` and do what follows from it; doing it again changes nothing."""
     decided = store.decide_all(connection, scored, policy)
-    waiting = [
-        item
-        for item, decision in zip(scored, decided, strict=True)
-        if decision.verdict == "quarantine" and item.stance > 0
-    ]
-    asked = asking.invite(connection, waiting, now, policy, keys)
-    compared = reference.ask(connection, waiting, policy)
     ids = [store.key_of(item) for item in scored]
+    waiting = {
+        id: item
+        for id, item, decision in zip(ids, scored, decided, strict=True)
+        if decision.verdict == "quarantine" and item.stance > 0
+    }
+    newest = store.key_of(max(scored, key=lambda item: item.submitted))
+    asked = asking.invite(connection, waiting, now, policy, keys, newest=newest)
+    compared = reference.ask(connection, [*waiting.values()], policy)
     shown = rows.flags(connection, ids)
     flags = {id: shown[id] for id in ids if id in shown}
-    newest = max(scored, key=lambda item: item.submitted)
-    ended, ends = later.follow(connection, scored, now, policy, store.key_of(newest))
+    ended, ends = later.follow(connection, scored, now, policy, newest)
     return Done(decided, ended, asked, compared, flags, ends)

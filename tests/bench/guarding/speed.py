@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +38,19 @@ def in_process(stream: Sequence[Sent], policy: Policy) -> float:
 
 
 def growth(stream: Sequence[Sent], policy: Policy, few: int, many: int) -> float:
-    """Return the cost of an event among `many` users, as a multiple of that among `few`."""
+    """Return the cost of an event among `many` users, as a multiple of that among `few`.
+
+    One event comes a second, each by a user of its own. Nobody answers when second opinions are
+    asked for, so ever more waits, and is asked about again and again.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        guard = Guard(policy, f"sqlite:///{folder}/guard.db")
+        guard = Guard(policy, f"sqlite:///{folder}/guard.db", KEYS, asks=True)
         costs: list[float] = []
         for at in range(0, many, _BATCH):
-            part = [_by(stream[n % len(stream)].event, n) for n in range(at, at + _BATCH)]
+            part = [_nth(stream, n) for n in range(at, at + _BATCH)]
             costs.append(_cost(guard, part) / len(part))
+            guard.changed.clear()
+            guard.asked.clear()
     first = few // _BATCH
     return float(np.median(costs[-8:]) / np.median(costs[max(0, first - 8) : first]))
 
@@ -86,6 +93,11 @@ def _again(event: Envelope[FeedbackSubmitted], number: int) -> Envelope[Feedback
     """Send an event again as another one of the same user, about another question."""
     changed = {"response": f"answer-{number}", "prompt": f"{event.data.prompt} ({number})"}
     return replace(event, data=event.data.model_copy(update=changed), id=f"e{number}")
+
+
+def _nth(stream: Sequence[Sent], number: int) -> Envelope[FeedbackSubmitted]:
+    event = _by(stream[number % len(stream)].event, number)
+    return replace(event, time=stream[0].event.time + timedelta(seconds=number))
 
 
 def _by(event: Envelope[FeedbackSubmitted], user: int) -> Envelope[FeedbackSubmitted]:
@@ -164,6 +176,8 @@ async def _round(
     step = (pace or 2_000) // 10
     for at in range(0, len(events), step):
         part = events[at : at + step]
+        if pace is not None:
+            part = [replace(event, time=datetime.now(UTC)) for event in part]
         for event in part:
             times.left[event.id] = time.monotonic()
         await client.publish(*part)

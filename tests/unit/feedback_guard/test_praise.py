@@ -146,7 +146,7 @@ def test_the_demos_honest_crowd_loses_nothing_and_its_campaign_gets_hardly_anyth
     assert sum(k in ("honest", "true-correction") and d.row is not None for k, d in found) >= 50
 
 
-def test_who_waits_while_few_users_are_known_is_asked_about_as_soon_as_they_are_enough():
+def test_who_waits_while_few_users_are_known_is_asked_about_soon_after_they_are_enough():
     guard = Guard(small(), asks=True)
     guard.submit([praise("ali", 0)])
     assert guard.asked == []
