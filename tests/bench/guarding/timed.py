@@ -47,7 +47,7 @@ def in_process(bench: Bench, *, quick: bool) -> list[Row]:
 
 
 def through_kafka(bench: Bench, *, quick: bool) -> list[Row]:
-    """Flood, then 200 events a second, through a broker of our own."""
+    """200 events a second, then a flood, through a broker of our own."""
     kafka = speed.through_kafka(_calm(bench, _events(quick)), 10 if quick else 30, CACHE)
     rate, p95 = kafka.events_per_second, kafka.p95_seconds
     return [
