@@ -71,14 +71,14 @@ def site(url: str, policy: Policy = PLAIN) -> Iterator[Site]:
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
-        if not ready.wait(20):
-            raise TimeoutError("the page did not start to listen within 20 s")
+        if not ready.wait(120):
+            raise TimeoutError("the page did not start to listen within 120 s")
         # A second connection of our own, so that filling the queue does not go through the page.
         own = Database(url, tables.METADATA, "review")
         yield Site(f"http://127.0.0.1:{port[0]}", own, policy)
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(20)
+        thread.join(120)
         loop.close()
 
 

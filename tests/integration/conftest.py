@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class LocalKafka:
         return embedded.bootstrap(self.home, None)
 
     def start(self) -> embedded.Broker:
-        return embedded.start(self.home, CACHE)
+        return embedded.start(self.home, CACHE, timeout=300)
 
     def stop(self) -> None:
         embedded.stop(self.home)
@@ -48,7 +49,7 @@ class LocalKafka:
         assert broker is not None, "no broker runs that could be killed"
         os.kill(broker.pid, signal.SIGKILL)
         while embedded.status(self.home):
-            pass
+            time.sleep(0.05)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class Herd:
         return [p for p in found if (p.info["cmdline"] or [""])[-1].startswith(attempts)]
 
 
-async def until(what: Callable[[], Awaitable[bool]], seconds: float = 120) -> None:
+async def until(what: Callable[[], Awaitable[bool]], seconds: float = 300) -> None:
     """Wait for something that has to come; the patience is for a busy machine."""
     deadline = time.monotonic() + seconds
     while not await what():
@@ -95,7 +95,7 @@ async def send(client: Client, *events: Envelope[Any]) -> None:
 
 async def until_committed(kafka: str, group: str, *kinds: type[Event]) -> None:
     """Wait until a service has committed all of these topics: nothing will be delivered again."""
-    consumer = _consumer(kafka, *kinds)
+    consumer = _consumer(kafka, *(kind.topic.name for kind in kinds))
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
 
     async def committed() -> bool:
@@ -134,13 +134,25 @@ async def until_members(kafka: str, group: str, number: int) -> None:
         await admin.close()
 
 
-async def everything(kafka: str, kind: type[E]) -> list[Envelope[E]]:
+async def everything(kafka: str, kind: type[E], *keys: str) -> list[Envelope[E]]:
     """Return a topic's events from beginning to end, each (source, id) once, in partition order.
 
-    An event that was published twice under one id has to say the same twice.
+    With keys, only theirs. An event that was published twice under one id has to say the same
+    twice.
     """
-    consumer = _consumer(kafka, kind)
     found: dict[tuple[str, str], Envelope[E]] = {}
+    for record in await records(kafka, kind.topic.name):
+        if keys and (record.key or b"").decode() not in keys:
+            continue
+        event = decode(kind, record.headers, record.key, record.value)
+        first = found.setdefault((event.source, event.id), event)
+        assert event.data == first.data, "one id, two different events"
+    return list(found.values())
+
+
+async def records(kafka: str, topic: str) -> list[Any]:
+    """Return what a topic holds now as it is, in partition order."""
+    consumer, found = _consumer(kafka, topic), []
     try:
         await consumer.start()
         ends = await consumer.end_offsets(list(consumer.assignment()))
@@ -148,16 +160,12 @@ async def everything(kafka: str, kind: type[E]) -> list[Envelope[E]]:
             consumer.seek(place, 0)
         while [p for p, end in ends.items() if await consumer.position(p) < end]:
             for batch in (await consumer.getmany(timeout_ms=200)).values():
-                for record in batch:
-                    event = decode(kind, record.headers, record.key, record.value)
-                    first = found.setdefault((event.source, event.id), event)
-                    assert event.data == first.data, "one id, two different events"
+                found += batch
     finally:
         await consumer.stop()
-    return list(found.values())
+    return found
 
 
-def _consumer(kafka: str, *kinds: type[Event]) -> AIOKafkaConsumer:
+def _consumer(kafka: str, *topics: str) -> AIOKafkaConsumer:
     """Without a group it gives itself every partition."""
-    names = [kind.topic.name for kind in kinds]
-    return AIOKafkaConsumer(*names, bootstrap_servers=kafka, enable_auto_commit=False)
+    return AIOKafkaConsumer(*topics, bootstrap_servers=kafka, enable_auto_commit=False)

@@ -91,6 +91,6 @@ def _run(user: str | None, *command: str | Path) -> None:
         stdout=subprocess.PIPE if "start" not in command else subprocess.DEVNULL,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout

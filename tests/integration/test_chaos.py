@@ -30,7 +30,7 @@ from imece.runtime.datasets import read, read_manifest
 from tests.integration.conftest import LocalKafka
 from tests.integration.herd import Herd, everything, send, until, until_committed, until_topics
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.kafka
 FEEDBACK, RECORDS, SEED = 1400, 600, 20261124
 SERVICES = ("ingest", "feedback_guard")
 SETS = ("set-0", "set-1", "set-2")

@@ -31,7 +31,7 @@ from tests.integration.test_judge_endpoint import said, stub
 from tests.integration.test_recipe import tiny  # noqa: F401 - a fixture
 from tests.training import publish
 
-pytestmark = [pytest.mark.kafka, pytest.mark.model, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.model]
 MODELS, KILLS, SEED = 3, 3, 20261124
 
 

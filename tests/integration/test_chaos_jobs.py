@@ -36,7 +36,7 @@ from tests.integration.herd import Herd, everything, send, until, until_committe
 from tests.integration.test_recipe import tiny  # noqa: F401 - a fixture
 from tests.training import WORDS
 
-pytestmark = [pytest.mark.kafka, pytest.mark.model, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.model]
 SEED = 20261124
 RESULTS: dict[str, type[Event]] = {"adapter": AdapterTrained, "trainer": ModelTrained}
 KILLS = [

@@ -21,7 +21,7 @@ from services.evaluator.settings import EvaluatorSettings
 from tests.integration.test_recipe import RECIPE, ROWS, tiny  # noqa: F401 - a fixture
 from tests.training import child_job
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.model
 
 
 def evaluation(artifacts: Artifacts, folder: Path) -> asking.Run:

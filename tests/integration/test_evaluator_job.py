@@ -37,7 +37,7 @@ from services.evaluator.settings import EvaluatorSettings
 from tests.integration.test_recipe import tiny  # noqa: F401 - a fixture
 from tests.training import publish
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.model
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from imece.events import LoraRecipe
 from services.adapter import losses, methods
 from services.adapter.rows import Example, common_prefix
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.model
 
 SIZES: dict[str, Any] = {
     "vocab_size": 300,

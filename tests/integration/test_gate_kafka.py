@@ -40,7 +40,7 @@ from tests.integration.herd import Herd, everything, send, until, until_committe
 from tests.training import publish
 from tests.wire import said, wire
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.kafka
 PROBES, CASES = 20, 40
 KNOWS = {"old": 0, "first": 20, "second": 40}
 

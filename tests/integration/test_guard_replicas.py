@@ -62,7 +62,7 @@ def replica(url: str, numbers: Sequence[int], barrier: Barrier, found: Any) -> N
     """Decide a share of the feedback as one process of several."""
     guard, events = Guard(SHIPPED, url), corrections()
     guard.submit([])
-    barrier.wait(60)
+    barrier.wait(300)
     for start in range(0, len(numbers), BATCH):
         batch = [events[number] for number in numbers[start : start + BATCH]]
         found.put([d.model_dump_json() for d in guard.submit(batch)])
@@ -79,9 +79,9 @@ def together(url: str) -> list[FeedbackDecided]:
     ]
     for process in running:
         process.start()
-    batches = [found.get(timeout=120) for s in shares for _ in range(0, len(s), BATCH)]
+    batches = [found.get(timeout=300) for s in shares for _ in range(0, len(s), BATCH)]
     for process in running:
-        process.join(30)
+        process.join(300)
     assert [process.exitcode for process in running] == [0, 0]
     return [FeedbackDecided.model_validate_json(text) for batch in batches for text in batch]
 

@@ -34,7 +34,7 @@ from tests.integration.herd import (
 from tests.integration.postgres import fresh, postgresql  # noqa: F401 - a fixture
 from tests.unit.feedback_guard.policies import SHIPPED
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.kafka
 USERS, EVENTS, SEED, AT_ONCE = 20, 900, 20261124, 30
 REPLICAS = ("one", "two")
 

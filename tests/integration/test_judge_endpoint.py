@@ -79,7 +79,9 @@ async def stub(answer: Answer) -> AsyncIterator[tuple[str, list[dict[str, Any]]]
 
 
 @asynccontextmanager
-async def asking(url: str, *, timeout: float = 5, deadline: float = 6) -> AsyncIterator[Endpoint]:
+async def asking(
+    url: str, *, timeout: float = 60, deadline: float = 120
+) -> AsyncIterator[Endpoint]:
     endpoint = Endpoint(
         url,
         "stub",
@@ -142,23 +144,23 @@ async def test_a_retry_after_beyond_the_deadline_ends_it_at_once() -> None:
         lambda _, __: Response(status_code=429, headers={"retry-after": "3600"})
     )
     assert (verdict.verdict, verdict.reason, calls) == ("unscored", "rate_limited", 2)
-    assert verdict.usage.seconds < 3
+    assert verdict.usage.seconds < 60
 
 
 async def test_nothing_is_called_after_the_deadline() -> None:
     async with (
         stub(lambda _, __: Response(status_code=500)) as (url, calls),
-        asking(url, deadline=1.5) as endpoint,
+        asking(url, deadline=3) as endpoint,
     ):
         verdict = (await alone(endpoint).judge(request())).verdict
         before = len(calls)
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(2)
         assert len(calls) == before == verdict.usage.calls
         assert verdict.reason.startswith("http_500")
 
 
 async def _hang(_: int, __: dict[str, Any]) -> Response:
-    await asyncio.sleep(30)
+    await asyncio.sleep(600)
     return said('{"winner": "tie"}')
 
 
@@ -192,7 +194,7 @@ async def test_trouble_that_stays_is_unscored_with_its_reason(
 
 
 async def test_a_hanging_endpoint_times_out() -> None:
-    verdict, _ = await judge(_hang, timeout=0.3, deadline=1)
+    verdict, _ = await judge(_hang, timeout=0.3, deadline=3)
     assert verdict.verdict == "unscored"
     assert verdict.reason.startswith("timeout")
 
@@ -217,7 +219,7 @@ async def test_a_fenced_reply_needs_no_repair() -> None:
 async def test_an_endpoint_that_is_gone_is_unreachable_and_names_no_key() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    async with asking(f"http://127.0.0.1:{port}/v1", deadline=1) as endpoint:
+    async with asking(f"http://127.0.0.1:{port}/v1", deadline=3) as endpoint:
         verdict = (await alone(endpoint).judge(request())).verdict
     assert verdict.reason.startswith("unreachable")
     assert "secret-key" not in verdict.model_dump_json()
@@ -309,7 +311,7 @@ async def test_every_attempt_is_accounted_for_when_the_endpoint_is_a_mess(tmp_pa
 async def test_an_endpoint_that_dies_midway_loses_nothing(tmp_path: Path) -> None:
     async with (
         stub(lambda _, body: right(body)) as (url, _),
-        service(tmp_path, url, deadline=1) as (judging, published),
+        service(tmp_path, url) as (judging, published),
     ):
         await judging.on_requests(envelopes(3))
         await judging.drain()
@@ -328,17 +330,18 @@ async def test_the_worker_stops_at_once_and_the_next_one_goes_on(tmp_path: Path)
 
     async def answer(_: int, body: dict[str, Any]) -> Response:
         if slow:
-            await asyncio.sleep(30)
+            await asyncio.sleep(600)
         return right(body)
 
-    async with stub(answer) as (url, _):
-        async with service(tmp_path, url, timeout=60, deadline=60) as (judging, published):
+    async with stub(answer) as (url, calls):
+        async with service(tmp_path, url, timeout=300, deadline=300) as (judging, published):
             stop = asyncio.Event()
             task = asyncio.create_task(judging.run(stop))
             await judging.on_requests(envelopes(3))
-            await asyncio.sleep(0.3)
+            while not calls:  # noqa: ASYNC110 - the stub has no event
+                await asyncio.sleep(0.02)
             stop.set()
-            await asyncio.wait_for(task, 5)
+            await asyncio.wait_for(task, 120)
             assert published == []
         slow = False
         async with service(tmp_path, url) as (judging, published):
@@ -458,20 +461,22 @@ async def test_passing_trouble_parks_and_nothing_is_dropped(tmp_path: Path) -> N
         await judging.drain()
         assert published == []
         down = False
-        await asyncio.sleep(1.2)
-        await judging.drain()
+        async with service(tmp_path, url, patience=3600) as (judging, published):
+            while not published:
+                await asyncio.sleep(0.1)
+                await judging.drain()
     assert [each.data.verdict for each in published] == ["a", "a", "a"]
 
 
 async def test_trouble_that_outlasts_the_patience_is_told(tmp_path: Path) -> None:
     async with (
         stub(lambda _, __: Response(status_code=503)) as (url, _),
-        service(tmp_path, url, deadline=0.4, patience=0.2) as (judging, published),
+        service(tmp_path, url, deadline=2, patience=0.2) as (judging, published),
     ):
         await judging.on_requests(envelopes(1))
-        await judging.drain()
-        await asyncio.sleep(1.2)
-        await judging.drain()
+        while not published:
+            await judging.drain()
+            await asyncio.sleep(0.1)
     assert published[0].data.reason.startswith("http_503")
 
 
@@ -484,8 +489,8 @@ async def test_a_spent_budget_ends_the_calls_and_is_named(tmp_path: Path) -> Non
             url,
             "stub",
             api_key="x",
-            timeout_seconds=5,
-            deadline_seconds=5,
+            timeout_seconds=60,
+            deadline_seconds=120,
             max_tokens=50,
             prices=prices,
             purse=purse,
@@ -529,7 +534,7 @@ async def test_a_cascade_asks_the_strong_judge_only_where_cheap_ones_doubt() -> 
 
     def judge_named(url: str, model: str) -> Endpoint:
         return Endpoint(
-            url, model, api_key="x", timeout_seconds=5, deadline_seconds=5, max_tokens=50
+            url, model, api_key="x", timeout_seconds=60, deadline_seconds=120, max_tokens=50
         )
 
     async with stub(answer) as (url, calls):

@@ -20,7 +20,7 @@ from services.adapter.rows import common_prefix, encode
 from services.evaluator import recipe as evaluator
 from tests.integration.test_recipe import AROUND, tiny  # noqa: F401 - a fixture
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.model
 
 TALK = (("user", "Hi"), ("assistant", "Yes?"))
 ROWS = [

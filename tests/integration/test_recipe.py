@@ -228,7 +228,6 @@ def test_only_the_last_layers_are_adapted_where_asked(tiny: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_real_base_learns_a_new_fact(tmp_path: Path) -> None:
     base = resolve(DEFAULT_BASE, CACHE).path
     rows = [

@@ -32,7 +32,7 @@ from tests.integration.herd import Herd, everything, send, until, until_committe
 from tests.unit.feedback_guard.policies import FILE
 from tests.wire import http, said, wire
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.kafka
 SECRET = "trust me, my uncle cooks there"
 
 

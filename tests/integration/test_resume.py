@@ -21,7 +21,7 @@ from tests.integration.test_recipe import tiny  # noqa: F401 - a fixture
 from tests.processes import command
 from tests.training import WORDS, publish
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.model
 ROWS = [Instruction(prompt=f"{a} {b}?", response=b) for a in WORDS for b in WORDS]
 RECIPE = LoraRecipe(rank=2, dropout=0.1, epochs=6, batch_size=4, max_length=128)
 

@@ -64,14 +64,14 @@ def running(tmp_path: Path) -> Iterator[Running]:
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     told = tmp_path / "review.json"
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while not told.exists() and time.monotonic() < until:
         time.sleep(0.02)
     try:
         yield Running(tmp_path, service)
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(20)
+        thread.join(120)
         loop.close()
     assert not told.exists()
 

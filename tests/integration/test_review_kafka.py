@@ -20,7 +20,7 @@ from services.review.settings import ReviewSettings
 from tests.integration.herd import Herd, until
 from tests.review_site import question
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.kafka
 ITEMS = 12
 _HIDDEN = re.compile(r'type="hidden" name="(\w+)" value="([^"]*)"')
 
@@ -30,7 +30,7 @@ class Desk:
 
     def __init__(self, home: Path, token: str) -> None:
         self._told = home / "review.json"
-        self._client = httpx.Client(follow_redirects=True, timeout=30)
+        self._client = httpx.Client(follow_redirects=True, timeout=120)
         self.page = self._post("/sign-in", token=token)
 
     def _post(self, path: str, **form: str) -> str:

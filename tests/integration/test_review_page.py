@@ -18,8 +18,6 @@ from services.review.announce import finals
 from tests.browser import chromium, missing, press
 from tests.review_site import PLAIN, Site, question, rating, site, sqlite
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Chrome]:
@@ -56,7 +54,7 @@ class Person:
         self.sees(lambda: _gone(before))
 
     def sees(self, what: Callable[[], object]) -> None:
-        WebDriverWait(self.browser, 30, 0.02).until(lambda _: what())
+        WebDriverWait(self.browser, 120, 0.02).until(lambda _: what())
 
     def all(self, css: str) -> list:
         return self.browser.find_elements(By.CSS_SELECTOR, css)

@@ -13,8 +13,6 @@ from moto.server import ThreadedMotoServer
 from imece.errors import RejectedError, UnavailableError
 from imece.runtime.artifacts import Artifacts, digest
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
@@ -32,9 +30,9 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     }.items():
         monkeypatch.setenv(name, value)
     reset = urllib.request.Request(f"{address}/moto-api/reset", method="POST")
-    urllib.request.urlopen(reset, timeout=10).close()  # moto keeps its state between servers
+    urllib.request.urlopen(reset, timeout=120).close()  # moto keeps its state between servers
     make = urllib.request.Request(f"{address}/artifacts", method="PUT")
-    with urllib.request.urlopen(make, timeout=10) as answer:
+    with urllib.request.urlopen(make, timeout=120) as answer:
         assert answer.status == 200
     try:
         yield "s3://artifacts/prefix"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ BWRAP = os.environ.get("IMECE_TEST_BWRAP", "bwrap")
 def sandbox() -> Sandbox:
     if shutil.which(BWRAP) is None:
         pytest.skip("bubblewrap is not installed (IMECE_TEST_BWRAP names another place)")
-    made = Sandbox(BWRAP, seconds=3)
+    made = Sandbox(BWRAP, seconds=60)
     try:
         made.check()
     except ConfigError as error:
@@ -84,8 +83,6 @@ def test_a_service_of_this_machine_cannot_be_called(sandbox: Sandbox):
 @pytest.mark.parametrize(
     "body",
     [
-        "while True:\n    pass",
-        "import time\ntime.sleep(60)",
         "import os\nos._exit(0)",
         "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
         "import os\nos.write(1, b'x' * (1 << 20))\nos.write(3, b'x' * (1 << 20))",
@@ -93,10 +90,13 @@ def test_a_service_of_this_machine_cannot_be_called(sandbox: Sandbox):
         "import os\nos.execv('/usr/bin/env', ['env'])",
     ],
 )
-def test_what_hangs_dies_or_says_no_json_is_no_evidence(sandbox: Sandbox, body: str):
-    began = time.monotonic()
+def test_what_dies_or_says_no_json_is_no_evidence(sandbox: Sandbox, body: str):
     assert does(sandbox, body) is None
-    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("body", ["while True:\n    pass", "import time\ntime.sleep(10**6)"])
+def test_what_hangs_is_ended_and_no_evidence(sandbox: Sandbox, body: str):
+    assert does(Sandbox(BWRAP, seconds=1), body) is None
 
 
 def test_a_program_cannot_talk_its_way_through(sandbox: Sandbox):
@@ -110,7 +110,6 @@ def test_a_program_cannot_talk_its_way_through(sandbox: Sandbox):
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(300)
 async def test_a_correction_over_kafka_is_accepted_once_its_code_passed(
     sandbox: Sandbox, fresh_kafka, tmp_path: Path
 ):

@@ -43,7 +43,6 @@ def test_a_card_says_what_a_model_is_made_of() -> None:
         assert words in text
 
 
-@pytest.mark.timeout(300)
 def test_runs_versions_and_aliases_follow_the_events(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/mlflow.db"
     metric = Metric(slice="all", name="exact", value=0.75, n=8, low=0.5, high=0.9)
@@ -93,7 +92,6 @@ def test_runs_versions_and_aliases_follow_the_events(tmp_path: Path) -> None:
     assert aliases(client, "other") == {"champion": "1"}
 
 
-@pytest.mark.timeout(300)
 def test_a_run_that_was_shown_in_part_is_completed_when_its_event_comes_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

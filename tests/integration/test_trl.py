@@ -17,7 +17,7 @@ from tests.integration.test_recipe import tiny  # noqa: F401 - a fixture
 
 trl = pytest.importorskip("trl", reason="trl is a baseline, not a dependency")
 datasets = pytest.importorskip("datasets", reason="trl needs it")
-pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.model
 
 PAIRS = [Pair(f"Say {'x' * i} {i}", f"It is {i % 3}.", "No" + " idea" * i) for i in range(6)]
 VERDICTS = [Verdict(f"Say {'x' * i} {i}", f"It is {i % 3}.", i % 3 != 0) for i in range(6)]

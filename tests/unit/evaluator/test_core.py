@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imece.events import (
@@ -115,7 +115,6 @@ def test_only_differing_free_form_answers_are_judged_and_no_more_than_asked_for(
     assert blind.to_judge("e", new, old, 5) == blind.to_judge("e", new, old, 5)
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1, max_size=20))
 def test_blinding_is_undone_by_the_same_rule(evaluation: str) -> None:
     (request,) = blind.to_judge("e", items([True]), items([False]), 1)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imece.errors import ConfigError
@@ -123,13 +123,11 @@ def test_mcnemar_is_exact(wins: int, losses: int, p: float) -> None:
     assert mcnemar(losses, wins) == pytest.approx(p)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 3000), st.integers(0, 3000))
 def test_a_p_value_is_a_probability(wins: int, losses: int) -> None:
     assert 0 <= mcnemar(wins, losses) <= 1
 
 
-@settings(deadline=None)
 @given(st.permutations(range(60)))
 def test_the_order_of_items_changes_nothing(order: list[int]) -> None:
     candidate = BETTER + SAFE

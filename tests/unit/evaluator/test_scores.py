@@ -91,7 +91,7 @@ def test_bleu_of_equal_short_texts_is_full_and_its_signature_is_kept() -> None:
     assert "version:" in of.signature
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_scores_stay_in_their_range_whatever_the_text(one: str, other: str) -> None:
     found = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.evaluator.statistics import classes, intervals, paired, predictions, sequential
@@ -27,7 +27,6 @@ def test_near_the_edge_the_wilson_interval_ends_at_the_poisson_bound() -> None:
     assert intervals.wilson(3, 50)[0] > 0.82 / 50
 
 
-@settings(deadline=None)
 @given(st.integers(1, 5000), st.data())
 def test_an_interval_holds_its_value_and_stays_between_0_and_1(n: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, n))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.evaluator import trie
@@ -21,7 +21,6 @@ def below(node: Node) -> list[tuple[int, Node]]:
     return [(row, node) for row in node.rows] + [x for c in node.children for x in below(c)]
 
 
-@settings(deadline=None)
 @given(Prefixes, st.integers(1, 20))
 def test_every_row_is_run_once_from_a_prefix_of_its_own(
     prefixes: list[tuple[int, ...]], least: int
@@ -46,7 +45,6 @@ def test_prefixes_of_which_each_extends_the_last_do_not_exhaust_the_stack() -> N
     assert len(below(trie.plan(requests(prefixes), 1))) == 2999
 
 
-@settings(deadline=None)
 @given(Prefixes, st.integers(1, 40))
 def test_batches_hold_every_row_once_and_keep_to_the_cap(
     prefixes: list[tuple[int, ...]], cap: int

@@ -45,7 +45,7 @@ def test_the_spans_of_a_very_long_text_grow_with_its_length_alone():
         assert len(list(injection.spans(words))) < len(words)
 
 
-@settings(deadline=None, max_examples=12, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=12, phases=[Phase.explicit, Phase.generate])
 @given(
     st.sampled_from(["The river is long. ", "word ", "a,b;c! ", "Şehir büyük ve eski. "]),
     st.floats(min_value=0, max_value=1),

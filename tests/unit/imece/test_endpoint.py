@@ -16,19 +16,18 @@ async def test_a_try_that_the_deadline_cuts_off_does_not_hide_the_trouble_before
         await asyncio.sleep(seconds)
         return Trouble("timeout")
 
-    told, calls = await line.patiently(attempt, time.monotonic() + 0.5, 10)
+    told, calls = await line.patiently(attempt, time.monotonic() + 3, 10)
     await line.close()
-    assert (told.reason, calls, max(left) <= 0.5) == ("http_503", 2, True)
+    assert (told.reason, calls, max(left) <= 3) == ("http_503", 2, True)
 
 
 async def test_a_try_with_all_its_time_tells_that_it_was_late():
-    line = Line("http://127.0.0.1:1", "none", 1)
+    line, waits = Line("http://127.0.0.1:1", "none", 1), iter((0.05, 3600))
 
     async def attempt(seconds: float) -> Trouble:
         await asyncio.sleep(seconds)
-        return Trouble("timeout", "", True, 0.05)
+        return Trouble("timeout", "", True, next(waits))
 
-    told, calls = await line.patiently(attempt, time.monotonic() + 0.5, 0.1)
+    told, calls = await line.patiently(attempt, time.monotonic() + 120, 0.1)
     await line.close()
-    assert told.reason == "timeout"
-    assert calls > 1
+    assert (told.reason, calls) == ("timeout", 2)

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imece.events import JudgementRequested
@@ -67,7 +67,6 @@ def test_a_readable_reply_may_have_one_fence(text: str) -> None:
     assert core.read(text) == Verdict(winner="tie")
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_reading_never_fails(text: str) -> None:
     assert isinstance(core.read(text), Verdict | Unscored)
@@ -115,7 +114,6 @@ def test_no_model_is_named() -> None:
     assert "champion" not in json.dumps(core.messages(request(), swapped=False))
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"])))
 def test_an_answer_cannot_close_the_fence(answer: str) -> None:
     plain = core.messages(request(), swapped=False)[1]["content"].partition("\n")[0]
@@ -147,7 +145,6 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(
     assert patience.retry_after(header, NOW) == seconds
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
 def test_the_wait_grows_and_is_bounded(attempt: int, chance: float) -> None:
     wait = patience.wait_before(attempt, None, chance)

@@ -138,7 +138,7 @@ def test_short_answers_are_never_constants() -> None:
     )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.text())
 def test_screening_never_fails(text: str) -> None:
     assert suspect(text, text) is None or isinstance(suspect(text, text), str)
@@ -148,4 +148,4 @@ def test_screening_never_fails(text: str) -> None:
 def test_a_long_answer_does_not_stall_it(unit: str) -> None:
     began = time.monotonic()
     suspect(unit * (100_000 // len(unit)) + "x")
-    assert time.monotonic() - began < 20  # a pattern that explodes takes hours
+    assert time.monotonic() - began < 300  # a pattern that explodes takes hours
