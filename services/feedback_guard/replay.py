@@ -19,7 +19,7 @@ from imece.events import (
     ReviewAnswered,
     RevocationRequested,
 )
-from services.feedback_guard import asking, claims, later, store, tables
+from services.feedback_guard import asking, claims, later, stage, store, tables
 from services.feedback_guard.content import ModelScores
 from services.feedback_guard.policy import Policy
 from services.feedback_guard.revocation import takeover
@@ -40,7 +40,7 @@ class Guard:
         asks: bool = False,
     ) -> None:
         self.policy = policy
-        self._keys = keys
+        self._keys = keys or {}
         self.changed: list[FeedbackDecided] = []
         """Later versions that no call returned: of quarantine that ended, of takeovers."""
         self.asks = asks
@@ -59,35 +59,24 @@ class Guard:
             return []
         decided, changed, asked = self._database.transact(self._batch, events, scores)
         self.changed += changed
-        self.asked += asked
-        return decided
+        self.asked += asked if self.asks else ()
+        return [*decided]
 
     def _batch(
         self,
         connection: Connection,
         events: Sequence[Envelope[FeedbackSubmitted]],
         scores: Sequence[ModelScores],
-    ) -> tuple[list[FeedbackDecided], list[FeedbackDecided], list[OpinionRequested]]:
+    ) -> tuple[Sequence[FeedbackDecided], Sequence[FeedbackDecided], Sequence[OpinionRequested]]:
         """Return the decisions on these events, changes of earlier ones, and whom to ask."""
         scored = store.score_all(connection, events, self.policy, self._keys, scores)
-        decided = store.decide_all(connection, scored, self.policy)
-        changed: list[FeedbackDecided] = []
+        now = max(event.time for event in events)
+        done = stage.two(connection, scored, now, self.policy, self._keys)
+        changed = [*done.ended]
         for item in scored:
             if item.changed is not None:
                 changed += later.revoke(connection, takeover(item), self.policy)
-        newest = max(scored, key=lambda item: item.submitted)
-        changed += later.backed(connection, scored, self.policy)
-        changed += later.expire(connection, newest.submitted, self.policy)
-        if not self.asks:
-            return decided, changed, []
-        waiting = {
-            store.key_of(item): item
-            for item, found in zip(scored, decided, strict=True)
-            if found.verdict == "quarantine"
-        }
-        at, cause = newest.submitted, store.key_of(newest)
-        asked = asking.invite(connection, waiting, at, self.policy, self._keys or {}, newest=cause)
-        return decided, changed, asked
+        return done.decided, changed, done.asked
 
     def learn(self, answers: Mapping[str, str], tenant: str = "default") -> list[FeedbackDecided]:
         """Take upstream's own answers (by question) as reference; returns what that resolved."""
@@ -138,7 +127,7 @@ class Guard:
         if self.asks:
             now, cause = at or feedback.time, f"{key}|{user}"
             self.asked += self._database.transact(
-                asking.after, key, now, self.policy, self._keys or {}, cause=cause
+                asking.after, key, now, self.policy, self._keys, cause=cause
             )
         return changed
 
