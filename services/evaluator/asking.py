@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imece.errors import JobError, RejectedError
 from imece.events import DatasetRef, Metric, ModelRef, Progress
@@ -20,9 +21,11 @@ from services.evaluator import answers, core, leaks, openloop, recipe
 from services.evaluator.core import Item, Question
 from services.evaluator.encoder import Encoder
 from services.evaluator.encoder import load as load_encoder
-from services.evaluator.remote import SCHEME, Remote
 from services.evaluator.scores.items import scored
-from services.evaluator.settings import EvaluatorSettings, ModelEndpoint
+from services.evaluator.settings import ENDPOINT, EvaluatorSettings, ModelEndpoint
+
+if TYPE_CHECKING:
+    from services.evaluator.remote import Remote
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Run:
 
     def answers(self, ref: ModelRef) -> Answered:
         """Return the graded answers of a model to all suites, and where it comes from."""
-        if ref.base.startswith(SCHEME):
+        if ref.base.startswith(ENDPOINT):
             return self._remote(ref)
         base, adapter, digest = self._model(ref)
         items = self._kept(
@@ -71,7 +74,9 @@ class Run:
         return Answered(items, digest, about.family or family_of(about.model), "")
 
     def _endpoint(self, ref: ModelRef) -> tuple[Remote, ModelEndpoint, str]:
-        name = ref.base.removeprefix(SCHEME)
+        from services.evaluator.remote import Remote  # OpenAI's SDK takes seconds to import
+
+        name = ref.base.removeprefix(ENDPOINT)
         about = self.own.endpoints.get(name)
         if about is None:
             raise JobError(
@@ -112,7 +117,7 @@ class Run:
 
         `RejectedError` where an endpoint leaves some unanswered: half of them would prove nothing.
         """
-        said = self._said_by_endpoint if ref.base.startswith(SCHEME) else self._said
+        said = self._said_by_endpoint if ref.base.startswith(ENDPOINT) else self._said
         found = said(ref, prompts)
         self.done += len(prompts)
         return found
@@ -143,7 +148,7 @@ class Run:
         if not self.own.load_rate:
             return []
         prompts = [q.asked for _, asked in self.suites for q in asked if q.scoring == "generation"]
-        if ref.base.startswith(SCHEME):
+        if ref.base.startswith(ENDPOINT):
             caller, _, _ = self._endpoint(ref)
             return caller.under_load(prompts, self.own.load_rate, self.own.load_requests)
         base, adapter, _ = self._model(ref)

@@ -26,7 +26,6 @@ from services.evaluator.settings import ModelEndpoint
 
 log = structlog.get_logger()
 NO_LOGPROBS = "no_logprobs"
-SCHEME = "endpoint:"
 
 
 class _Chat(BaseModel):

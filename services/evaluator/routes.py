@@ -33,9 +33,10 @@ from imece.runtime.jobs import Job, JobRequest
 from imece.runtime.jobs import store as job_store
 from imece.runtime.jobs.runner import Jobs
 from services.evaluator import clears, core, proposals, store
+from services.evaluator.settings import ENDPOINT
 
 log = structlog.get_logger()
-SCHEMES = ("endpoint:", *bases.SCHEMES)
+SCHEMES = (ENDPOINT, *bases.SCHEMES)
 
 
 class Routes:

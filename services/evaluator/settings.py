@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from imece.errors import ConfigError
 
+ENDPOINT = "endpoint:"
+"""Begins the base of a model behind an endpoint; the name among the settings follows."""
+
 
 class ModelEndpoint(BaseModel):
     """A model to test behind an OpenAI-compatible endpoint."""
