@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.integration.herd import until_members
 
 pytestmark = pytest.mark.kafka
 README = Path(__file__).parents[2] / "README.md"
@@ -30,6 +33,8 @@ def test_the_python_of_the_readme_gets_a_verdict(kafka, tmp_path):
             [sys.executable, "-m", "services.feedback_guard"], env=environment, stdout=log
         )
         try:
+            # The README gives a guard that runs 30 s to answer; this one has to start first.
+            asyncio.run(until_members(kafka, "feedback-guard", 1))
             done = subprocess.run(
                 [sys.executable, str(script)],
                 capture_output=True,
