@@ -1,4 +1,4 @@
-"""No clock and no dice decide whether a property holds."""
+"""No clock and no dice decide whether a test passes; `--hypothesis-profile=default` explores."""
 
 from hypothesis import HealthCheck, settings
 
