@@ -78,7 +78,10 @@ class Checkpoints:
                 _sync(self.own)
         finally:
             shutil.rmtree(partial_, ignore_errors=True)
-        for old in sorted(self.own.glob("step-*"))[:-keep]:
+        there = sorted(self.own.glob("step-*"))
+        # Later ones are torn or of another run, or this one had gone on from them.
+        kept = [path for path in there if path.name <= final.name][-keep:]
+        for old in (path for path in there if path not in kept):
             # The manifest goes first: what is half removed must not look whole to a reader.
             (old / _MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(old, ignore_errors=True)

@@ -176,6 +176,16 @@ def test_damaged_and_foreign_checkpoints_are_passed_over(tmp_path: Path, damage:
     assert found.step == 1
 
 
+def test_later_checkpoints_of_another_run_do_not_crowd_out_the_own(tmp_path: Path) -> None:
+    for step in (80, 90):
+        save(Checkpoints("before the settings changed", tmp_path), step)
+    checkpoints = Checkpoints("j", tmp_path)
+    save(checkpoints, 5)
+    found = checkpoints.newest()
+    assert found is not None
+    assert found.step == 5
+
+
 def test_a_full_disk_leaves_the_older_checkpoint_and_nothing_partial(tmp_path: Path) -> None:
     checkpoints = Checkpoints("j", tmp_path)
     save(checkpoints, 1)
