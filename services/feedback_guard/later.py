@@ -154,7 +154,8 @@ def follow(
 
 def next_end(connection: Connection) -> float | None:
     """Return when the next quarantine ends (seconds since 1970), None when nothing waits."""
-    return connection.execute(select(func.min(_TABLE.c.expires))).scalar_one_or_none()
+    least = select(func.min(_TABLE.c.expires)).where(_TABLE.c.expires.is_not(None))
+    return connection.execute(least).scalar_one_or_none()  # the index holds only these
 
 
 def revoke(
