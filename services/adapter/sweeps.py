@@ -123,6 +123,8 @@ class Sweeps:
         await self._end(study, event, at)
 
     async def _end(self, study: Stored, event: Event, at: datetime) -> None:
+        if not await self._database.run(store.is_open, study.id):
+            return  # it was cancelled since it was read
         id = derived_id(study.id, event.topic.name)
         await self._publish(Envelope(event, id, SOURCE, at, study.traceparent))
         state = "failed" if isinstance(event, AuditRecorded) else "over"

@@ -259,6 +259,23 @@ async def test_a_study_that_is_cancelled_while_it_plans_starts_no_trial(
         assert {job.state for job in study.trials()} == {"cancelled"}
 
 
+async def test_a_study_that_is_cancelled_after_its_last_trial_announces_nothing(
+    tmp_path: Path,
+) -> None:
+    async with World(tmp_path) as world:
+        await world.receive(asked(sweep=SWEEP))
+        study = Study(world)
+        (read,) = study.database.transact(store.open_studies)
+        while len(study.trials()) < SWEEP.trials:
+            await study.tick()
+            while [job for job in study.trials() if job.state == "queued"]:
+                job = study.claim()
+                study.finish(job, by_rate(job))
+        await world.receive(new(JobCancelRequested(job=STUDY, by="ayşe"), "cli"))
+        await study.sweeps.tick(read)
+        assert study.announced(AdapterTrained) == []
+
+
 def test_results_of_a_trial_publish_nothing_by_themselves() -> None:
     made = sweep.trial(STUDY, requested(sweep=SWEEP), 3, {"rank": 4})
     assert made.job == f"{STUDY}.0003"
