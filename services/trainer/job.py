@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +85,6 @@ def _train(
     group: ranks.Ranks,
 ) -> recipe.Result:
     wanted = request.recipe
-    work = job.folder / "work" / str(group.rank)
     around = course.around(
         job,
         group,
@@ -94,8 +92,9 @@ def _train(
         per_step=wanted.batch_size * wanted.context,
         unit="tokens",
     )
-    result = recipe.train(texts, validation, wanted, _model(job), around, work=work, base=base)
-    shutil.rmtree(work)
+    result = recipe.train(
+        texts, validation, wanted, _model(job), around, work=job.folder, base=base
+    )
     if not result.finished:
         raise child.Stopped
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -54,20 +55,25 @@ class Counted:
             yield text
 
 
-def pack(tokenizer: Tokenizer, texts: Iterable[str], path: Path, end: int) -> Tokens:
-    """Write all texts, each followed by the end mark, as one row of tokens; map it from disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def pack(tokenizer: Tokenizer, texts: Iterable[str], folder: Path, end: int) -> Tokens:
+    """Write all texts, each followed by the end mark, as one row of tokens; map it from disk.
+
+    The file lies in `folder` without a name, so its space is free again once the tokens are let go
+    of, even where the process was killed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     tokenizer.encode_special_tokens = True  # a text that spells the end mark ends nothing
     tokenizer.no_truncation()  # a base's file may ask for both
     tokenizer.no_padding()
-    with checkpoints.disk_full_is_named(path), path.open("wb") as file:
+    with checkpoints.disk_full_is_named(folder), tempfile.TemporaryFile(dir=folder) as file:
         rest = iter(texts)
         while some := list(islice(rest, _CHUNK)):
             for encoding in tokenizer.encode_batch(some, add_special_tokens=False):
                 file.write(np.array([*encoding.ids, end], dtype=np.int32).tobytes())
-    if path.stat().st_size == 0:
-        return np.empty(0, dtype=np.int32)
-    return np.memmap(path, dtype=np.int32, mode="r")
+        file.flush()
+        if file.tell() == 0:
+            return np.empty(0, dtype=np.int32)
+        return np.memmap(file, dtype=np.int32, mode="r")
 
 
 def batches(tokens: int, recipe: PretrainingRecipe, skip: int) -> Iterator[Tokens]:

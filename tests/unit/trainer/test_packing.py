@@ -33,7 +33,8 @@ def test_frequent_words_become_few_tokens_dotless_i_included() -> None:
 
 def test_packed_texts_are_separated_by_the_end_mark_alone(tmp_path: Path) -> None:
     texts = ["çay", f"a {END} b", "su"]
-    packed = pack(TOKENIZER, texts, tmp_path / "tokens", end_id(TOKENIZER))
+    packed = pack(TOKENIZER, texts, tmp_path / "work", end_id(TOKENIZER))
+    assert list((tmp_path / "work").iterdir()) == [], "nothing is left if the process is killed now"
     assert int((packed == end_id(TOKENIZER)).sum()) == len(texts)
     assert packed[-1] == end_id(TOKENIZER)
 
