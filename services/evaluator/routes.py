@@ -160,7 +160,7 @@ def check(asked: core.Asked) -> None:
                 " wheel:NAME==VERSION, endpoint:NAME or an absolute folder",
                 "/ref/base",
             )
-        if ref.adapter is not None and ref.base.startswith("endpoint:"):
+        if ref.adapter is not None and ref.base.startswith(ENDPOINT):
             raise RejectedError(
                 "endpoint_with_adapter",
                 f"{ref.name}: an endpoint serves a model as it is; name the adapter there",

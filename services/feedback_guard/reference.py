@@ -6,7 +6,7 @@ model and no batch waits for one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prometheus_client import Counter
@@ -58,7 +58,7 @@ def question(scored: FeedbackScored, policy: Policy) -> JudgementRequested | Non
 
 
 def ask(
-    connection: Connection, waiting: Sequence[FeedbackScored], policy: Policy
+    connection: Connection, waiting: Iterable[FeedbackScored], policy: Policy
 ) -> list[JudgementRequested]:
     """Return the questions about feedback that waits, as far as the day's budget goes.
 

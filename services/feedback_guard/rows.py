@@ -170,12 +170,8 @@ def save_decisions(connection: Connection, changed: Mapping[str, Decision], poli
     upsert(connection, tables.DECISION, rows, ["feedback"])
 
 
-def waits(found: Decision) -> bool:
-    """Tell whether evidence may still change this decision."""
-    return found.decided.verdict == "quarantine" and found.decided.reasons[-1].code != "expired"
-
-
 def _expires(found: Decision, policy: Policy) -> float | None:
-    if not waits(found):
+    """Return when the wait for evidence ends (seconds since 1970), None when nothing waits."""
+    if found.decided.verdict != "quarantine" or found.decided.reasons[-1].code == "expired":
         return None
     return found.scored.submitted.timestamp() + 86_400 * policy.thresholds.quarantine_days

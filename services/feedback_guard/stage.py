@@ -53,7 +53,7 @@ def two(
     }
     newest = store.key_of(max(scored, key=lambda item: item.submitted))
     asked = asking.invite(connection, waiting, now, policy, keys, newest=newest)
-    compared = reference.ask(connection, [*waiting.values()], policy)
+    compared = reference.ask(connection, waiting.values(), policy)
     shown = rows.flags(connection, ids)
     flags = {id: shown[id] for id in ids if id in shown}
     ended, ends = later.follow(connection, scored, now, policy, newest)

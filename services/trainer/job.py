@@ -92,9 +92,7 @@ def _train(
         per_step=wanted.batch_size * wanted.context,
         unit="tokens",
     )
-    result = recipe.train(
-        texts, validation, wanted, _model(job), around, work=job.folder, base=base
-    )
+    result = recipe.train(texts, validation, wanted, _model(job), around, base=base)
     if not result.finished:
         raise child.Stopped
     return result

@@ -62,13 +62,12 @@ def train(
     out: Path,
     around: Around,
     *,
-    work: Path,
     base: Base | None = None,
 ) -> Result:
     """Train on `texts`, measure on `validation`, write model and tokenizer to `out`.
 
-    Neither is held in memory, and a new tokenizer goes through `texts` once more; the folder
-    `work` holds the packed tokens meanwhile, without names.
+    Neither is held in memory, and a new tokenizer goes through `texts` once more; the packed tokens
+    lie beside `out` meanwhile, without names.
 
     With `base`, its weights and tokenizer are where training starts. Goes on from a checkpoint if
     there is one. Raises JobError: "too_little_text", "diverged" or "disk_full", and with a base
@@ -80,7 +79,7 @@ def train(
     else:
         begun = start.continued(base.folder, recipe, base.context)
     told = Counted(texts)
-    packed = pack(begun.tokenizer, told, work, begun.end)
+    packed = pack(begun.tokenizer, told, out.parent, begun.end)
     if len(packed) <= recipe.context:
         raise JobError(
             "too_little_text",
@@ -104,7 +103,7 @@ def train(
         with checkpoints.disk_full_is_named(out):
             start.write(begun, run.model, recipe, out)
         rest = Counted(validation)
-        unseen = pack(begun.tokenizer, rest, work, begun.end)
+        unseen = pack(begun.tokenizer, rest, out.parent, begun.end)
         loss, bits = _validate(run, unseen, rest.size)
     return Result(
         finished=finished,

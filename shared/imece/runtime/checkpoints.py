@@ -79,7 +79,7 @@ class Checkpoints:
         finally:
             shutil.rmtree(partial_, ignore_errors=True)
         there = sorted(self.own.glob("step-*"))
-        # Later ones are torn or of another run, or this one had gone on from them.
+        # Later ones are torn or of another run: this one would have gone on from its own.
         kept = [path for path in there if path.name <= final.name][-keep:]
         for old in (path for path in there if path not in kept):
             # The manifest goes first: what is half removed must not look whole to a reader.

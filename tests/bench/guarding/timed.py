@@ -85,7 +85,7 @@ def revoked(bench: Bench, *, quick: bool) -> list[Row]:
 def _large(quick: bool) -> tuple[GrowthJob, RevokeJob]:
     events = _events(quick)
     if quick:
-        return GrowthJob(2_000, 40_000, events), RevokeJob(20_000, events)
+        return GrowthJob(4_000, 40_000, events), RevokeJob(20_000, events)
     return GrowthJob(10_000, 1_000_000, events), RevokeJob(1_000_000, events)
 
 

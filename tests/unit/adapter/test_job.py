@@ -43,7 +43,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     around = Around(folder / "checkpoints")
     texts = [document.text for document in documents(20)]
-    pretraining.train(texts, [], recipe, folder / "model", around, work=folder / "work")
+    pretraining.train(texts, [], recipe, folder / "model", around)
     return folder / "model"
 
 

@@ -110,7 +110,6 @@ async def test_a_second_event_about_one_response_is_a_duplicate_vote(database: D
 
 @settings(
     max_examples=10,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(cuts=st.lists(st.integers(min_value=1, max_value=119), max_size=5))

@@ -39,9 +39,7 @@ def run(
     calls = iter(range(10**9))
     around = Around(folder / "checkpoints", should_stop=lambda: next(calls) >= stop_after)
     wanted = PretrainingRecipe(**{**TINY, **fields})
-    return recipe.train(
-        texts, UNSEEN, wanted, folder / "model", around, work=folder / "work", base=base
-    )
+    return recipe.train(texts, UNSEEN, wanted, folder / "model", around, base=base)
 
 
 def test_the_loss_falls_and_transformers_loads_the_model(tmp_path: Path) -> None:
@@ -85,7 +83,7 @@ def test_too_little_text_fails_by_name(tmp_path: Path) -> None:
 def test_a_run_without_unseen_text_has_no_validation_loss(tmp_path: Path) -> None:
     around = Around(tmp_path / "checkpoints")
     wanted = PretrainingRecipe(**{**TINY, "steps": 1})
-    result = recipe.train(TEXTS, [], wanted, tmp_path / "model", around, work=tmp_path)
+    result = recipe.train(TEXTS, [], wanted, tmp_path / "model", around)
     assert (result.validation_loss, result.bits_per_byte) == (None, None)
 
 
@@ -95,11 +93,7 @@ def test_a_batch_that_is_cut_makes_the_same_step(tmp_path: Path, split: int) -> 
     curves = []
     for parts in (1, split):
         around = Around(tmp_path / f"c{parts}", split=parts)
-        curves.append(
-            recipe.train(
-                TEXTS, [], wanted, tmp_path / f"m{parts}", around, work=tmp_path / f"w{parts}"
-            ).losses
-        )
+        curves.append(recipe.train(TEXTS, [], wanted, tmp_path / f"m{parts}", around).losses)
     assert curves[1] == pytest.approx(curves[0], rel=1e-4)
 
 
@@ -119,7 +113,7 @@ def test_a_row_that_does_not_fit_alone_is_not_tried_again(tmp_path: Path) -> Non
     around = Around(tmp_path / "checkpoints", split=32)
     wanted = PretrainingRecipe(**{**TINY, "batch_size": 16})
     with pytest.raises(JobError, match="lower the context") as raised:
-        recipe.train(TEXTS, [], wanted, tmp_path / "model", around, work=tmp_path)
+        recipe.train(TEXTS, [], wanted, tmp_path / "model", around)
     assert (raised.value.reason, raised.value.retry) == ("out_of_memory", False)
 
 
